@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The tests, in the environment of the quickstart: bash tools/run_tests.sh [pytest arguments]
+# Tests marked slow are left out unless asked for: bash tools/run_tests.sh -m "slow or not slow"
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+cd "$root"
+exec "$python" -m pytest -q "$@"
