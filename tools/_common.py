@@ -1,0 +1,132 @@
+"""What the tools share: how a configuration is read, how a checkpoint is chosen, how a mistake is reported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# tasks/ is used from the repository and is not installed: `python tools/train.py` must find it from anywhere.
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from mmengine.config import Config, DictAction  # noqa: E402
+
+from ausam_core.errors import AusamError  # noqa: E402
+
+# MMEngine's registry prefixes an error with the class it was building, and torch's loader an error of a worker with
+# that worker's traceback: the sentence that was written for the user stands at the end.
+_BUILDING = re.compile(r"^class `[^`]*` in \S+?: ")
+_WORKER = re.compile(r"\A(?:Caught|Original Traceback).*^\S*Error: ", re.DOTALL | re.MULTILINE)
+
+
+def sentence(error: BaseException) -> str:
+    """The one line of an error that was written for the person at the keyboard."""
+    text = str(error)
+    if text.startswith("Caught "):
+        text = _WORKER.sub("", text)
+    while _BUILDING.match(text):
+        text = _BUILDING.sub("", text)
+    return " ".join(text.split())
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool; a mistake of the user ends it with one line on stderr and exit code 2, without traceback."""
+    try:
+        main()
+    except AusamError as error:
+        print(f"error: {sentence(error)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a configuration, import what it names and apply ``--cfg-options``.
+
+    Raises:
+        AusamError: the file is missing or cannot be read, or a module that it imports is missing.
+    """
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        missing = error.filename or path
+        raise AusamError(f"configuration not found: {missing} (see configs/)") from error
+    except (OSError, SyntaxError) as error:
+        raise AusamError(f"configuration {path} cannot be read: {error}") from error
+    except ImportError as error:
+        cause = error.__cause__ or error
+        raise AusamError(
+            f"configuration {path} imports a module that cannot be imported ({cause}); "
+            "`python tools/doctor.py` says what is missing"
+        ) from error
+    if options:
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def check_task(cfg: Config) -> None:
+    """Let each task that the configuration imports look at its own data before anything is built.
+
+    ``custom_imports`` names the task; one that has something to check offers ``check_config(cfg)``.
+    """
+    names = cfg.get("custom_imports", {}).get("imports", [])
+    names = [names] if isinstance(names, str) else names
+    tasks = {".".join(name.split(".")[:2]) for name in names if name.startswith("tasks.")}
+    for name in sorted(tasks):
+        check = getattr(importlib.import_module(name), "check_config", None)
+        if check is not None:
+            check(cfg)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that training and testing have in common, named as in MMPose."""
+    parser.add_argument("--work-dir", help="folder for logs and models (default: work_dirs/CONFIG)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help='settings to override, e.g. train_cfg.max_epochs=10 or key="[(a,b),(c,d)]"',
+    )
+    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
+    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
+    parser.add_argument("--interval", type=int, default=1, help="draw every N-th sample")
+    parser.add_argument("--wait-time", type=float, default=1, help="seconds a window stays")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    # torchrun sets the variable; older launchers pass one of the two spellings instead.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+
+def apply_run_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Enter the common flags into the configuration (work folder: flag, then file, then its name)."""
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+    if args.show or args.show_dir is not None:
+        hook = _default_hook(cfg, "visualization", "--show and --show-dir")
+        hook.update(enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval)
+        if args.show:
+            hook.wait_time = args.wait_time
+
+
+def _default_hook(cfg: Config, name: str, flag: str) -> dict:
+    hook = cfg.get("default_hooks", {}).get(name)
+    if hook is None:
+        raise AusamError(f"{flag} needs default_hooks.{name}, which {cfg.filename} does not set")
+    return hook
+
+
+def require_file(path: str | Path, what: str) -> None:
+    """Raise unless ``path`` is a file or an address that MMEngine can fetch."""
+    if "://" not in str(path) and not Path(path).is_file():
+        raise AusamError(f"{what} not found: {path}")

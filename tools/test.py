@@ -1,0 +1,107 @@
+"""Evaluate a checkpoint of any task.
+
+    python tools/test.py configs/simcc_mpii_ausam.py work_dirs/simcc_mpii_ausam/epoch_210.pth --out result.json
+
+The flags are those of MMPose.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mmengine
+from _common import (
+    add_run_arguments,
+    apply_run_arguments,
+    check_task,
+    load_config,
+    require_file,
+    run_tool,
+)
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ausam_core.errors import AusamError
+from ausam_core.mmengine import check_checkpoint
+
+
+class SaveMetrics(Hook):
+    """Writes the metrics to a file whose ending names the format (json, yaml, pkl)."""
+
+    priority = "LOWEST"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Called by MMEngine when the evaluation is done."""
+        if metrics is not None:
+            mmengine.dump(metrics, self.path)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Evaluate a checkpoint")
+    parser.add_argument("config", help="configuration file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out", metavar="FILE", help="write the metrics here (json, yaml or pkl)")
+    parser.add_argument("--dump", metavar="FILE.pkl", help="write the predictions here")
+    parser.add_argument("--badcase", action="store_true", help="analyze the worst samples (MMPose)")
+    add_run_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def add_dump(cfg: Config, path: str) -> None:
+    """Add MMEngine's ``DumpResults`` to the evaluators."""
+    if not path.endswith((".pkl", ".pickle")):
+        raise AusamError(f"--dump writes a pickle file, so its name must end in .pkl, not as in {path}")
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    cfg.test_evaluator = [*evaluators, dict(type="DumpResults", out_file_path=path)]
+
+
+def enable_badcase(cfg: Config, args: argparse.Namespace) -> None:
+    """Turn MMPose's analysis of bad cases on; it judges by the loss or by the metric, as the file says."""
+    hook = cfg.get("default_hooks", {}).get("badcase")
+    if hook is None:
+        raise AusamError(f"--badcase needs default_hooks.badcase, which {args.config} does not set")
+    kind = hook.get("metric_type", "loss")
+    if kind not in ("loss", "accuracy"):
+        raise AusamError(f"default_hooks.badcase.metric_type must be loss or accuracy, not {kind}")
+    metric = cfg.model.head.loss if kind == "loss" else cfg.test_evaluator
+    hook.setdefault("metric", metric)
+    hook.update(enable=True, show=args.show, interval=args.interval)
+    if args.show:
+        hook.wait_time = args.wait_time
+
+
+def make_config(args: argparse.Namespace) -> Config:
+    """The configuration with every flag applied, its data and the checkpoint checked."""
+    cfg = load_config(args.config, args.cfg_options)
+    apply_run_arguments(cfg, args)
+    if cfg.get("test_dataloader") is None or cfg.get("test_evaluator") is None:
+        raise AusamError(f"{args.config} has no test_dataloader and test_evaluator to test with")
+    require_file(args.checkpoint, "checkpoint")
+    if Path(args.checkpoint).is_file():
+        check_checkpoint(args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.badcase:
+        enable_badcase(cfg, args)
+    if args.dump:
+        add_dump(cfg, args.dump)
+    check_task(cfg)
+    return cfg
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Evaluate."""
+    args = parse_args(argv)
+    runner = Runner.from_cfg(make_config(args))
+    if args.out:
+        runner.register_hook(SaveMetrics(args.out))
+    runner.test()
+
+
+if __name__ == "__main__":
+    run_tool(main)
