@@ -1,0 +1,230 @@
+"""What every method has in common: one batch becomes one update."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ausam_core.errors import AusamError
+from ausam_core.losses import ForwardRecord, loss_difference
+from ausam_core.passes import ClosurePasses, Passes
+from ausam_core.perturbation import global_norm
+from ausam_core.random_state import RandomState
+from ausam_core.skipping import SkipNonFinite
+
+
+@dataclass
+class StepResult:
+    """What a step leaves behind; where a method meets a selection. All tensors are detached and on
+    the device.
+
+    Attributes:
+        loss: the loss of pass 1, 0-dim.
+        before: the loss of each trained sample at w, ``[N]``, or None.
+        after: the loss of each trained sample at w + ε, ``[N]``, or None.
+        grad_norm: norm of the gradient of pass 1 over the perturbed parameters, 0-dim, without loss
+            scale, or None.
+        finite: whether everything in the step was finite, 0-dim bool.
+    """
+
+    loss: Tensor
+    before: Tensor | None
+    after: Tensor | None
+    grad_norm: Tensor | None
+    finite: Tensor
+
+    @property
+    def difference(self) -> Tensor | None:
+        """``d_i = |ℓ_i(w+ε) − ℓ_i(w)|``, ``[N]`` (AUSAM, Eq. 6), or None."""
+        return loss_difference(self.before, self.after)
+
+
+class Method(ABC):
+    """How a batch becomes an update.
+
+    A subclass implements :meth:`gradient`; everything about the optimizer is here.
+
+    Args:
+        optimizer: the base optimizer (SGD, Adam, …), already built over the parameters.
+        model: the model; may be wrapped in DistributedDataParallel.
+        scaler: a ``torch.amp.GradScaler`` for fp16, or None. The method scales, unscales, steps and
+            updates.
+        clip_grad_norm: clip the gradient that the optimizer sees to this norm, or None.
+        max_skips: see :class:`~ausam_core.skipping.SkipNonFinite`.
+    """
+
+    #: Whether pass 1 keeps its gradient on its rank, for methods that can (see SAM's ``perturb``).
+    local_first_pass = False
+    #: Whether pass 2 gets the random numbers of pass 1.
+    replay_random_state = False
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        clip_grad_norm: float | None = None,
+        max_skips: int = 20,
+    ) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise AusamError(
+                f"a method goes around a torch optimizer, found {type(optimizer).__name__}; pass "
+                "SGD(…), Adam(…) or another one that is already built"
+            )
+        self.optimizer, self.model = optimizer, model
+        self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self.clip_grad_norm = clip_grad_norm
+        self.skipping = SkipNonFinite(max_skips)
+        self._finite: Tensor | None = None
+
+    @abstractmethod
+    def gradient(self, passes: Passes) -> StepResult:
+        """Add the gradient of the update to ``.grad`` and leave the weights as they were.
+
+        A gradient that is in ``.grad`` already (accumulation) is kept and added to. The weights are
+        restored also when a pass raises.
+        """
+
+    def step(
+        self, closure: Callable[[], Tensor | ForwardRecord], *, weights: Tensor | None = None
+    ) -> StepResult:
+        """One update from one batch.
+
+        Args:
+            closure: runs the forward pass and returns the loss of each sample, shape ``[N]``. It is
+                called once or twice, with the same batch; it calls neither ``backward`` nor
+                ``zero_grad``.
+            weights: ``[N]``, the weights that some selections give to their samples.
+        """
+        result = self.accumulate(closure, weights=weights)
+        self.update()
+        return result
+
+    def accumulate(
+        self,
+        closure: Callable[[], Tensor | ForwardRecord],
+        *,
+        weights: Tensor | None = None,
+        factor: float = 1.0,
+    ) -> StepResult:
+        """Add the gradient of one batch, for :meth:`update` to apply.
+
+        With ``factor=1/k`` and one update after k batches: gradient accumulation. Each batch is
+        perturbed by its own gradient (m-sharpness). Under DDP wrap all but the last in
+        ``no_sync()``.
+        """
+        passes = ClosurePasses(
+            closure,
+            weights=weights,
+            scaler=self.scaler,
+            factor=factor,
+            local_first=self._no_sync if self.local_first_pass else nullcontext,
+            replay_random_state=self.replay_random_state,
+        )
+        result = self.gradient(passes)
+        self._finite = result.finite if self._finite is None else self._finite & result.finite
+        return result
+
+    def update(self) -> None:
+        """Apply the accumulated gradient, or skip where it is not finite, and clear it.
+
+        Raises:
+            AusamError: if no gradient was accumulated.
+        """
+        if self._finite is None:
+            raise AusamError(
+                "update() was called before any accumulate(); there is no gradient to apply"
+            )
+        if self.scaler is not None:
+            self.skipping.count(self._finite)
+            self._clip()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.skipping.step(self.optimizer, self._finite, self._clip_and_step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._finite = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs.
+
+        That is the base optimizer, the scaler, the random state and the method's own state. Tensors
+        and plain values only: it loads with ``torch.load(..., weights_only=True)``.
+        """
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "random_state": RandomState.capture().state_dict(),
+            "skipping": self.skipping.state_dict(),
+            "method": self.method_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, random state included."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        RandomState.from_state_dict(state["random_state"]).restore()
+        self.skipping.load_state_dict(state["skipping"])
+        self.load_method_state(state["method"])
+
+    def method_state(self) -> dict[str, Any]:
+        """What the method itself remembers between steps: tensors and plain values."""
+        return {}
+
+    def load_method_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`method_state` gave."""
+
+    @torch.no_grad()
+    def finite_gradient(self, loss: Tensor) -> Tensor:
+        """Whether the loss and the gradient in ``.grad`` are finite, 0-dim bool on the device."""
+        gradients = [
+            p.grad for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None
+        ]
+        return loss.abs() + global_norm(gradients).to(loss.device) < math.inf
+
+    @torch.no_grad()
+    def poison(self, finite: Tensor) -> None:
+        """Make the gradient NaN where ``finite`` is False, so that a loss scaler sees it, skips and
+        backs off."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.add_(torch.where(finite, 0.0, torch.nan).to(parameter.grad))
+                    return
+
+    def _clip(self) -> None:
+        if self.clip_grad_norm is None:
+            return
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm, foreach=True)
+
+    def _clip_and_step(self) -> None:
+        self._clip()
+        self.optimizer.step()
+
+    def _no_sync(self) -> Any:
+        return self.model.no_sync() if hasattr(self.model, "no_sync") else nullcontext()
+
+
+def record_step(
+    first: ForwardRecord, second: ForwardRecord | None, **rest: Tensor | None
+) -> StepResult:
+    """Detach what the passes gave into the result of the step."""
+
+    def detached(record: ForwardRecord | None) -> Tensor | None:
+        return None if record is None or record.per_sample is None else record.per_sample.detach()
+
+    return StepResult(
+        loss=first.total.detach(), before=detached(first), after=detached(second), **rest
+    )

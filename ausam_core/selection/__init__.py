@@ -1,0 +1,8 @@
+"""Selections: which samples of a batch are trained. One file a selection."""
+
+from ausam_core.selection.all_samples import AllSamples
+from ausam_core.selection.gradient_norm import GradientNormSelection
+from ausam_core.selection.selection import Batch, Selection
+from ausam_core.selection.uniform import UniformSelection
+
+__all__ = ["AllSamples", "Batch", "GradientNormSelection", "Selection", "UniformSelection"]
