@@ -1,4 +1,4 @@
-"""What the tools share: how a configuration is read, how a checkpoint is chosen, how a mistake is reported."""
+"""What the tools share: reading a configuration, common flags, reporting a mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# tasks/ is used from the repository and is not installed: `python tools/train.py` must find it from anywhere.
+# tasks/ is used from the repository, not installed: `python tools/train.py` must find it from
+# any folder.
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
@@ -19,8 +20,8 @@ from mmengine.config import Config, DictAction  # noqa: E402
 
 from ausam_core.errors import AusamError  # noqa: E402
 
-# MMEngine's registry prefixes an error with the class it was building, and torch's loader an error of a worker with
-# that worker's traceback: the sentence that was written for the user stands at the end.
+# MMEngine's registry prefixes an error with the class it was building, and torch's loader an error
+# of a worker with that worker's traceback: the sentence written for the user stands at the end.
 _BUILDING = re.compile(r"^class `[^`]*` in \S+?: ")
 _WORKER = re.compile(r"\A(?:Caught|Original Traceback).*^\S*Error: ", re.DOTALL | re.MULTILINE)
 
@@ -36,7 +37,7 @@ def sentence(error: BaseException) -> str:
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; a mistake of the user ends it with one line on stderr and exit code 2, without traceback."""
+    """Run a tool; a mistake of the user ends it with one line on stderr and exit code 2."""
     try:
         main()
     except AusamError as error:
@@ -105,7 +106,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_run_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Enter the common flags into the configuration (work folder: flag, then file, then its name)."""
+    """Enter the common flags; the work folder comes from the flag, the file, or its name."""
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -124,9 +125,3 @@ def _default_hook(cfg: Config, name: str, flag: str) -> dict:
     if hook is None:
         raise AusamError(f"{flag} needs default_hooks.{name}, which {cfg.filename} does not set")
     return hook
-
-
-def require_file(path: str | Path, what: str) -> None:
-    """Raise unless ``path`` is a file or an address that MMEngine can fetch."""
-    if "://" not in str(path) and not Path(path).is_file():
-        raise AusamError(f"{what} not found: {path}")

@@ -1,6 +1,6 @@
 """Print a configuration as it is after inheritance and overrides.
 
-    python tools/print_config.py configs/simcc_mpii_ausam.py --cfg-options train_cfg.max_epochs=10
+python tools/print_config.py configs/simcc_mpii_ausam.py --cfg-options train_cfg.max_epochs=10
 """
 
 from __future__ import annotations

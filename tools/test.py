@@ -1,6 +1,6 @@
 """Evaluate a checkpoint of any task.
 
-    python tools/test.py configs/simcc_mpii_ausam.py work_dirs/simcc_mpii_ausam/epoch_210.pth --out result.json
+    python tools/test.py configs/simcc_mpii_ausam.py epoch_210.pth --out result.json
 
 The flags are those of MMPose.
 """
@@ -11,14 +11,8 @@ import argparse
 from pathlib import Path
 
 import mmengine
-from _common import (
-    add_run_arguments,
-    apply_run_arguments,
-    check_task,
-    load_config,
-    require_file,
-    run_tool,
-)
+from _common import add_run_arguments, apply_run_arguments, check_task, load_config, run_tool
+from _start import require_file
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -56,13 +50,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def add_dump(cfg: Config, path: str) -> None:
     """Add MMEngine's ``DumpResults`` to the evaluators."""
     if not path.endswith((".pkl", ".pickle")):
-        raise AusamError(f"--dump writes a pickle file, so its name must end in .pkl, not as in {path}")
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        raise AusamError(
+            f"--dump writes a pickle file: the name must end in .pkl, and {path} does not"
+        )
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
     cfg.test_evaluator = [*evaluators, dict(type="DumpResults", out_file_path=path)]
 
 
 def enable_badcase(cfg: Config, args: argparse.Namespace) -> None:
-    """Turn MMPose's analysis of bad cases on; it judges by the loss or by the metric, as the file says."""
+    """Turn MMPose's analysis of bad cases on, by the loss or by the metric as the file says."""
     hook = cfg.get("default_hooks", {}).get("badcase")
     if hook is None:
         raise AusamError(f"--badcase needs default_hooks.badcase, which {args.config} does not set")
