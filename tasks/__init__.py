@@ -1,0 +1,1 @@
+"""Training tasks, one package each; used from the repository, not part of the installed package."""
