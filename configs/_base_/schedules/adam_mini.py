@@ -1,0 +1,19 @@
+"""Adam with a rise and a cosine fall of the learning rate, for minutes on two CPU cores."""
+
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=5)
+
+optim_wrapper = dict(
+    type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3, weight_decay=1e-4, fused=True)
+)
+param_scheduler = [
+    dict(
+        type="LinearLR",
+        begin=0,
+        end=2,
+        start_factor=0.01,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+    dict(type="CosineAnnealingLR", begin=2, end=20, by_epoch=True, convert_to_iter_based=True),
+]
+auto_scale_lr = dict(base_batch_size=64)

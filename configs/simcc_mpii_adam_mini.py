@@ -1,0 +1,10 @@
+"""Not in the paper: Table 5's row Adam in minutes on two CPU cores, on `tests/data/pose/lspet`."""
+
+_base_ = [
+    "./_base_/default_runtime.py",
+    "./_base_/datasets/lspet_sample.py",
+    "./_base_/models/simcc_mini.py",
+    "./_base_/schedules/adam_mini.py",
+]
+
+default_hooks = dict(logger=dict(interval=8), checkpoint=dict(interval=5, max_keep_ckpts=1))
