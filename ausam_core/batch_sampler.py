@@ -79,8 +79,10 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         self._recorded = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch: what the last one showed counts from now on. Under DDP every rank calls
-        it."""
+        """Begin an epoch: what the last one showed counts from now on.
+
+        Under DDP every rank calls it.
+        """
         if self._recorded:  # the last epoch was left early
             self._end_epoch()
         self.epoch = epoch
@@ -121,14 +123,17 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         return self.current.weights
 
     def record(self, result: StepResult) -> None:
-        """Let the selection learn from the step over the present batch. Call it once a batch, after
-        the step.
+        """Let the selection learn from the step over the present batch; once a batch, after it.
 
         The last batch of an epoch ends it: what was learned enters the table, ranks exchange it,
-            and
-        :meth:`state_dict` holds it. No other call waits for the device.
+        and :meth:`state_dict` holds it. No other call waits for the device.
         """
         self.selection.record(self.current.indices, result)
+        self.pass_over()
+
+    def pass_over(self) -> None:
+        """Instead of :meth:`record`, for a batch of which nothing can be learned."""
+        _ = self.current  # says so where there is none
         self._under_way.popleft()
         self._recorded += 1
         if self._recorded == len(self):

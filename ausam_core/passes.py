@@ -52,8 +52,7 @@ class Passes(ABC):
 
     @abstractmethod
     def unscaled(self, norm: Tensor) -> Tensor:
-        """A norm of ``.grad`` without the factors that are in it (loss scale, accumulation); stays
-        on the device."""
+        """A norm of ``.grad`` without loss scale and accumulation factor; stays on the device."""
 
 
 class ClosurePasses(Passes):

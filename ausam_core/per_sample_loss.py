@@ -86,8 +86,7 @@ class PerSampleLossRecorder:
 
     @property
     def watched(self) -> list[str]:
-        """Names of the loss modules that are watched; empty where the model has none that could be
-        found."""
+        """Names of the loss modules that are watched; empty where none could be found."""
         return list(self._watched)
 
     @contextmanager
@@ -108,8 +107,9 @@ class PerSampleLossRecorder:
         self._active = False
 
     def take(self) -> Tensor | None:
-        """The loss of each sample of the last recording, ``[N]``, detached; None where no loss
-        module ran.
+        """The loss of each sample of the last recording, ``[N]``, detached.
+
+        None where no loss module ran.
 
         Several loss modules add up. The first time the values are held against what the modules
         returned.

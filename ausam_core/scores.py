@@ -60,8 +60,9 @@ class Scores:
         return self._value.nbytes + self._count.nbytes
 
     def record(self, indices: Sequence[int], differences: Tensor) -> None:
-        """Keep the ``d_i`` of one batch until the end of the epoch. O(N), and nothing is read from
-        the device.
+        """Keep the ``d_i`` of one batch until the end of the epoch.
+
+        O(N), and nothing is read from the device.
 
         Args:
             indices: the samples trained, N numbers in [0, n).
@@ -84,8 +85,7 @@ class Scores:
         self._pending_indices, self._pending_values = [], []
 
     def merge(self) -> None:
-        """Enter the epoch's observations into the table: one transfer from the device, one
-        all-reduce.
+        """Enter the epoch's observations into the table: one transfer from the device.
 
         Under ``torch.distributed`` every rank must call it; afterwards all have the same table.
         Observations that are NaN or infinite are dropped: the old score stays. A sample that two
@@ -127,8 +127,7 @@ class Scores:
         return value / self._count[indices] if self._mean else value
 
     def state_dict(self) -> dict[str, Any]:
-        """The table; what the running epoch has gathered is left out, because a resumed run starts
-        it again."""
+        """The table, without what the running epoch gathered: a resumed run starts it again."""
         return {
             "estimate": self.estimate,
             "value": self._value.clone(),

@@ -53,8 +53,7 @@ class SkipNonFinite:
 
     @torch.no_grad()
     def count(self, finite: Tensor) -> Tensor:
-        """Take note of one update, on the device; returns 1.0 for one to skip and 0.0 for a good
-        one."""
+        """Take note of one update; returns 1.0 for one to skip and 0.0 for a good one."""
         bad = (~finite).float()
         if self._skipped.device != bad.device or self._skipped is self._longest:
             self._skipped, self._in_a_row, self._longest = (
@@ -72,8 +71,9 @@ class SkipNonFinite:
         return int(skipped), int(longest)
 
     def check(self) -> int:
-        """Updates skipped so far. Waits for the device: call it where the log is written, not in
-        every step.
+        """Updates skipped so far.
+
+        Waits for the device: call it where the log is written, not in every step.
 
         Raises:
             AusamError: if ``max_in_a_row`` updates in a row were skipped.

@@ -193,8 +193,8 @@ class Method(ABC):
 
     @torch.no_grad()
     def poison(self, finite: Tensor) -> None:
-        """Make the gradient NaN where ``finite`` is False, so that a loss scaler sees it, skips and
-        backs off."""
+        """Make the gradient NaN where ``finite`` is False: a loss scaler then skips and backs
+        off."""
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -92,8 +92,7 @@ class Selection(ABC):
         """Learn from a step that trained ``indices``; never waits for the device."""
 
     def end_epoch(self) -> None:
-        """Make what the epoch showed count from now on. Under ``torch.distributed`` every rank
-        calls it."""
+        """Make what the epoch showed count from now on; with several ranks every one calls it."""
 
     def forget_epoch(self) -> None:
         """Drop what the running epoch showed, because it will be run again."""

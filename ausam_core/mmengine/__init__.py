@@ -1,0 +1,33 @@
+"""AUSAM in MMEngine: importing this registers its parts in MMEngine's root registries.
+
+``custom_imports = dict(imports=['ausam_core.mmengine'], allow_failed_imports=False)`` in a config
+does so; the types are then found from any ``default_scope``.
+"""
+
+from ausam_core.mmengine import loss_handlers  # noqa: F401  registers
+from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
+from ausam_core.mmengine.build import build_method, build_selection
+from ausam_core.mmengine.checkpoint import (
+    allow_mmengine_checkpoints,
+    check_checkpoint,
+    newest_whole_checkpoint,
+)
+from ausam_core.mmengine.hook import AUSAMHook
+from ausam_core.mmengine.keyed_pipeline import KeyedPipeline
+from ausam_core.mmengine.optim_wrapper import MethodMixin, SAMAmpOptimWrapper, SAMOptimWrapper
+
+allow_mmengine_checkpoints()
+
+__all__ = [
+    "AUSAMHook",
+    "KeyedPipeline",
+    "MethodMixin",
+    "SAMAmpOptimWrapper",
+    "SAMOptimWrapper",
+    "SelectiveBatchSampler",
+    "allow_mmengine_checkpoints",
+    "build_method",
+    "build_selection",
+    "check_checkpoint",
+    "newest_whole_checkpoint",
+]

@@ -1,0 +1,86 @@
+"""What AUSAM cannot work with in an MMEngine run, refused by name before the first step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ausam_core.errors import AusamError
+
+# Augmentations that make one picture of several: a loss of such a picture belongs to no sample.
+# AugMix mixes augmentations of one picture and is harmless.
+_MIXES = re.compile(r"mixup|cutmix|resizemix|mosaic|copypaste|yoloxmix", re.IGNORECASE)
+
+
+def check_conflicts(
+    own_wrapper: bool, method_given: bool, own_sampler: bool, given: Sequence[str], batch: bool
+) -> None:
+    """Refuse a setting that stands in two places."""
+    if own_wrapper and method_given:
+        raise AusamError(
+            "AUSAMHook got rho or method, but the optim_wrapper has a method of its own; set it in "
+            "one place, optim_wrapper.method"
+        )
+    if own_sampler and (given or batch):
+        raise AusamError(
+            f"AUSAMHook got {', '.join(given) or 'select'}, but train_dataloader has a "
+            "SelectiveBatchSampler with a selection of its own; set it in one place, "
+            "batch_sampler.selection"
+        )
+
+
+def check_loop(train_loop: Any) -> None:
+    """Scores belong to epochs; refuse a loop that knows none."""
+    if not isinstance(train_loop, EpochBasedTrainLoop):
+        raise AusamError(
+            f"{type(train_loop).__name__} has no epochs, at whose ends AUSAM's scores change; use "
+            "train_cfg=dict(by_epoch=True, max_epochs=…), or SAM alone with alpha=1"
+        )
+
+
+def check_batch_is_not_mixed(model: nn.Module, dataset: Any) -> None:
+    """Refuse Mixup, CutMix, Mosaic: the loss of a mixed picture belongs to no single sample."""
+    for name in (*_batch_augments(model), *_transforms(dataset)):
+        if _MIXES.search(name):
+            raise AusamError(
+                f"{name} mixes samples, and AUSAM needs a loss that belongs to one sample; remove "
+                "it, or train by SAM alone with alpha=1"
+            )
+
+
+def nominal_batch_size(loader: DataLoader) -> int:
+    """K of a loader whose batch sampler is not ours."""
+    size = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
+    if size is None:
+        raise AusamError(
+            "the training loader does not batch its samples (batch_size=None), so AUSAM cannot "
+            "choose among them; give it a batch_size"
+        )
+    return size
+
+
+def _batch_augments(model: nn.Module) -> Iterator[str]:
+    inner = model.module if is_model_wrapper(model) else model
+    augments = getattr(getattr(inner, "data_preprocessor", None), "batch_augments", None)
+    for augment in [] if augments is None else _each(augments):
+        yield type(augment).__name__
+        yield from (type(a).__name__ for a in _each(getattr(augment, "augments", [])))
+
+
+def _transforms(dataset: Any) -> Iterator[str]:
+    yield type(dataset).__name__ if "Mix" in type(dataset).__name__ else ""
+    pipeline = getattr(dataset, "pipeline", None)
+    yield from (type(t).__name__ for t in getattr(pipeline, "transforms", []))
+    for inner in (*getattr(dataset, "datasets", []), getattr(dataset, "dataset", None)):
+        if inner is not None:
+            yield from _transforms(inner)
+
+
+def _each(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, nn.ModuleList)) else [value]
