@@ -1,4 +1,4 @@
-"""What every test sees: no window, and no GPU test where there is no GPU."""
+"""What every test sees: no window, no spinning threads, and no GPU test where there is no GPU."""
 
 import os
 
@@ -6,6 +6,9 @@ import pytest
 
 # Set before anything imports matplotlib: a test may run where there is no display.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Set before anything imports torch. OpenMP's threads wait for each other by spinning; where loader
+# workers or other programs share the cores, two spin for what the third would do: ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+# Before torch is loaded. OpenMP's threads wait for each other by spinning; where loader workers or
+# other programs share the cores, two spin for what the third would do: ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from mmengine.config import Config, DictAction  # noqa: E402
 
 from ausam_core.errors import AusamError  # noqa: E402
