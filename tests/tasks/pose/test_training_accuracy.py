@@ -94,7 +94,6 @@ def test_losses_are_equal_and_logged_accuracies_are_those_of_a_run_without_the_h
 
 
 def test_pass_two_of_sam_computes_no_accuracy(tmp_path, calls):
-    pytest.importorskip("ausam_core.mmengine")
     with_hook = dict(name="sam_mini", interval=1)
     optim = [dict(type="TrainingAccuracyHook")]
     ours = rows(tmp_path, optim, **with_hook)
