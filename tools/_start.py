@@ -47,15 +47,18 @@ def choose_start(cfg: Config, resume: str | None) -> None:
             check_checkpoint(resume)
         cfg.load_from = resume
         return
-    # With nothing here yet MMEngine starts anew, so that a job may always be sent with --resume.
     cfg.load_from = None
-    if held:
-        whole = newest_whole_checkpoint(cfg.work_dir)
-        if whole is None:
-            raise AusamError(
-                f"every checkpoint in {cfg.work_dir} is truncated; remove them to start anew"
-            )
-        last = find_latest_checkpoint(cfg.work_dir)
-        if last is not None and Path(last).name != whole.name:
-            print(f"warning: {last} is missing or truncated; going on from {whole}", flush=True)
-        cfg.load_from = str(whole)
+    if not held:
+        # A job may always be sent with --resume: the first time it begins. Checkpoints that the
+        # hook's out_dir puts elsewhere are found by MMEngine through its last_checkpoint file.
+        cfg.resume = (Path(cfg.work_dir) / "last_checkpoint").is_file()
+        return
+    whole = newest_whole_checkpoint(cfg.work_dir)
+    if whole is None:
+        raise AusamError(
+            f"every checkpoint in {cfg.work_dir} is truncated; remove them to start anew"
+        )
+    last = find_latest_checkpoint(cfg.work_dir)
+    if last is not None and Path(last).name != whole.name:
+        print(f"warning: {last} is missing or truncated; going on from {whole}", flush=True)
+    cfg.load_from = str(whole)

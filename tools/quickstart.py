@@ -68,26 +68,35 @@ class Witness(Hook):
         self.train_seconds += earlier["train_seconds"]
 
 
+def joints_of(sample) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and annotated joints of one person, both in pixels from 0, shape (K, 2).
+
+    In evaluation the annotation counts from 1, as MPII's files and ``MpiiPCKAccuracy`` do.
+    """
+    found, truth = sample.pred_instances.keypoints[0], sample.gt_instances.keypoints[0]
+    return np.asarray(found), np.asarray(truth) - 1
+
+
 def correct_joints(sample) -> tuple[int, int]:
     """How many joints of one person PCKh@0.5 counts as found, and how many it counts at all."""
-    truth, found = sample.gt_instances, sample.pred_instances
-    counted = np.asarray(truth.keypoints_visible).reshape(-1) > 0
+    found, truth = joints_of(sample)
+    counted = np.asarray(sample.gt_instances.keypoints_visible).reshape(-1) > 0
     counted[6:8] = False  # pelvis and thorax, as in MpiiPCKAccuracy
-    distance = np.linalg.norm(np.asarray(found.keypoints[0] - truth.keypoints[0]), axis=-1)
-    correct = (distance <= 0.5 * float(np.asarray(truth.head_size).reshape(-1)[0])) & counted
+    head_size = float(np.asarray(sample.gt_instances.head_size).reshape(-1)[0])
+    correct = (np.linalg.norm(found - truth, axis=-1) <= 0.5 * head_size) & counted
     return int(correct.sum()), int(counted.sum())
 
 
 def to_person(sample) -> Person:
     """One evaluated sample as a tile: image, box, prediction, annotation, score."""
-    truth = sample.gt_instances
-    visible = np.asarray(truth.keypoints_visible).reshape(-1) > 0
+    found, truth = joints_of(sample)
+    visible = np.asarray(sample.gt_instances.keypoints_visible).reshape(-1) > 0
     correct, counted = correct_joints(sample)
     return Person(
         image=Image.open(sample.img_path),
-        box=np.asarray(truth.bboxes[0]),
-        keypoints=np.asarray(sample.pred_instances.keypoints[0]),
-        truth=np.asarray(truth.keypoints[0])[visible],
+        box=np.asarray(sample.gt_instances.bboxes[0]),
+        keypoints=found,
+        truth=truth[visible],
         caption=f"{correct}/{counted}",
     )
 

@@ -14,6 +14,7 @@ import argparse
 from _common import add_run_arguments, apply_run_arguments, check_task, load_config, run_tool
 from _start import choose_start
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from ausam_core.errors import AusamError
@@ -60,6 +61,8 @@ def enable_amp(cfg: Config) -> None:
             f"--amp knows the optimizer wrappers {known}, but the configuration has {name}"
         )
     cfg.optim_wrapper.type = AMP_WRAPPERS.get(name, name)
+    if cfg.optim_wrapper.type == "AmpOptimWrapper" and get_device() == "cpu":
+        raise AusamError("--amp needs a GPU with MMEngine's AmpOptimWrapper; leave it out here")
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 

@@ -1,0 +1,1 @@
+"""What ``tools/benchmark.py`` measures: one module a subject, and what they share."""

@@ -1,0 +1,148 @@
+"""A real MMEngine run that trains a few iterations at a time, so that several can take turns.
+
+    trainee = Trainee("SAM", cfg)
+    trainee.advance(10).seconds      # ten iterations, loader and hooks included
+
+Everything is built by ``Runner.train()`` itself, from the configuration; only the loop is in hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, LOOPS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+
+class _Prepared(Exception):
+    """Leaves ``Runner.train()`` when all is built and nothing has been trained."""
+
+
+@LOOPS.register_module()
+class SteppedLoop(EpochBasedTrainLoop):
+    """MMEngine's epoch loop, one iteration at a time.
+
+    Args:
+        first_epoch: Where to begin. AUSAM trains whole batches in epoch 0 and selects from 1 on.
+    """
+
+    def __init__(self, *args, first_epoch: int = 1, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._epoch = first_epoch
+        self._iter = first_epoch * len(self.dataloader)
+        self.data_seconds = 0.0
+
+    def run(self) -> None:
+        """Called by ``Runner.train()`` once everything is built."""
+        self.runner.call_hook("before_train")
+        self.steps = self._step_for_ever()
+        raise _Prepared
+
+    def _step_for_ever(self) -> Iterator[dict]:
+        """Train; yields the batch after each iteration, when all hooks have had their turn."""
+        while True:
+            started = time.perf_counter()  # an epoch that begins is time spent on data, too
+            self.runner.call_hook("before_train_epoch")
+            self.runner.model.train()
+            for index, batch in enumerate(self.dataloader):
+                self.data_seconds += time.perf_counter() - started
+                self.run_iter(index, batch)
+                yield batch
+                started = time.perf_counter()
+            self.runner.call_hook("after_train_epoch")
+            self._epoch += 1
+
+
+@DATASETS.register_module()
+class HeldInMemory:
+    """The first samples of a data set as its pipeline made them once, given again and again.
+
+    Takes reading, decoding and augmenting out of a measurement; batches are still collated.
+
+    Args:
+        dataset: Configuration of the real data set, whose length is kept.
+        held: How many different samples are kept.
+    """
+
+    def __init__(self, dataset: dict, held: int = 64) -> None:
+        self.dataset = DATASETS.build(dataset)
+        self.metainfo = self.dataset.metainfo
+        self.samples = [self.dataset[i] for i in range(min(held, len(self.dataset)))]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(self.samples[index % len(self.samples)])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a number of iterations did.
+
+    Attributes:
+        seconds: Wall time, the device's work included.
+        data_seconds: Of these, waiting for the loader.
+        images: Images of the batches, chosen or not.
+        trained: Images that were trained.
+        peak_bytes: Highest memory of this run alone; only on CUDA, else 0.
+    """
+
+    seconds: float
+    data_seconds: float
+    images: int
+    trained: int
+    peak_bytes: int
+
+
+class Trainee:
+    """One run among those that are compared.
+
+    Args:
+        name: How it is called in the table.
+        cfg: Configuration of a training run, prepared by :func:`benchmarks.variants.prepare`.
+    """
+
+    def __init__(self, name: str, cfg: Config) -> None:
+        self.name = name
+        self.runner = Runner.from_cfg(cfg)
+        with suppress(_Prepared):
+            self.runner.train()
+        self.loop: SteppedLoop = self.runner.train_loop
+        self.batch_size: int = cfg.train_dataloader.batch_size
+
+    def advance(self, iterations: int) -> Progress:
+        """Train so many iterations and measure them."""
+        loop = self.loop
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            others = torch.cuda.memory_allocated() - self.resting_bytes()
+        data_seconds, images, trained = loop.data_seconds, 0, 0
+        started = time.perf_counter()
+        for _ in range(iterations):
+            in_epoch = loop.iter % len(loop.dataloader)
+            images += min(self.batch_size, self._epoch_images() - in_epoch * self.batch_size)
+            trained += len(next(loop.steps)["inputs"])
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        peak = torch.cuda.max_memory_allocated() - others if torch.cuda.is_available() else 0
+        return Progress(seconds, loop.data_seconds - data_seconds, images, trained, peak)
+
+    def resting_bytes(self) -> int:
+        """Bytes of parameters, buffers, gradients and the optimizer's state."""
+        model, optimizer = self.runner.model, self.runner.optim_wrapper.optimizer
+        tensors = [*model.parameters(), *model.buffers()]
+        tensors += [p.grad for p in model.parameters() if p.grad is not None]
+        for state in optimizer.state.values():
+            tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def _epoch_images(self) -> int:
+        return len(self.loop.dataloader.dataset)
