@@ -232,7 +232,12 @@ def _find(model: nn.Module) -> dict[str, nn.Module]:
         return found
 
     by_handler = search(lambda name, module: find_handler(module) is not None)
-    return by_handler or search(lambda name, module: name.rpartition(".")[2].startswith("loss"))
+    return by_handler or search(
+        lambda name, module: (
+            not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+            and any(part.startswith("loss") for part in name.split("."))
+        )
+    )
 
 
 def _batch_size(value: Any) -> int | None:
