@@ -1,8 +1,12 @@
-"""Peak memory on the CPU, where the allocator keeps no account of its own.
+"""Peak memory of one run among several in a process, on any device.
 
-with LiveMemory() as memory:
-    loss = model(images); loss.backward()
-memory.peak_bytes
+Allocators count for the process; this counts the tensors that are made within a block.
+
+    with LiveMemory() as memory:
+        loss = model(images); loss.backward()
+    memory.peak_bytes
+
+Use it around one run; it slows the operators of that block down.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 
-from .memory import LiveMemory
 from .trainee import Progress, Trainee
 
 MIB = 1 << 20
@@ -32,7 +31,7 @@ class Row:
         to_sam: Images/s over SAM's in the same round, likewise.
         to_base: Images/s over the base optimizer's in the same round, likewise.
         data_ms: Milliseconds an iteration waits for the loader, likewise.
-        peak_mib: Highest memory of the run alone.
+        peak_mib: Highest memory of the tensors of this run alone.
         rounds: Images/s of each round.
     """
 
@@ -85,16 +84,6 @@ def take_turns(
     return turns
 
 
-def peak_mib(trainee: Trainee, turns: Sequence[Progress]) -> float:
-    """Peak memory: the allocator's on CUDA, else counted over one more iteration."""
-    if torch.cuda.is_available():
-        return max(turn.peak_bytes for turn in turns) / MIB
-    resting = trainee.resting_bytes()
-    with LiveMemory() as memory:
-        trainee.advance(1)
-    return (resting + memory.peak_bytes) / MIB
-
-
 def summarise(
     trainees: Sequence[Trainee], turns: list[list[Progress]], iterations: int
 ) -> list[Row]:
@@ -112,7 +101,7 @@ def summarise(
             to_sam=ratio(which, 1),
             to_base=ratio(which, 0),
             data_ms=median_and_quartiles([1e3 * turn.data_seconds / iterations for turn in run]),
-            peak_mib=peak_mib(trainee, run),
+            peak_mib=trainee.peak_bytes / MIB,
             rounds=speeds[which],
         )
         for which, (trainee, run) in enumerate(zip(trainees, turns, strict=True))

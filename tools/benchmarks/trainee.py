@@ -15,8 +15,11 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, LOOPS
+from mmengine.dataset import Compose
+from mmengine.registry import LOOPS, TRANSFORMS
 from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from .memory import LiveMemory
 
 
 class _Prepared(Exception):
@@ -58,27 +61,28 @@ class SteppedLoop(EpochBasedTrainLoop):
             self._epoch += 1
 
 
-@DATASETS.register_module()
-class HeldInMemory:
-    """The first samples of a data set as its pipeline made them once, given again and again.
+@TRANSFORMS.register_module()
+class Remembered:
+    """A data pipeline whose first results are given again and again.
 
     Takes reading, decoding and augmenting out of a measurement; batches are still collated.
 
     Args:
-        dataset: Configuration of the real data set, whose length is kept.
-        held: How many different samples are kept.
+        pipeline: Configuration of the real pipeline.
+        held: How many different results are kept.
     """
 
-    def __init__(self, dataset: dict, held: int = 64) -> None:
-        self.dataset = DATASETS.build(dataset)
-        self.metainfo = self.dataset.metainfo
-        self.samples = [self.dataset[i] for i in range(min(held, len(self.dataset)))]
+    def __init__(self, pipeline: list, held: int = 64) -> None:
+        self.pipeline, self.held = Compose(pipeline), held
+        self.kept: dict[int, dict] = {}
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> dict:
-        return dict(self.samples[index % len(self.samples)])
+    def __call__(self, data_info: dict) -> dict:
+        place = data_info["sample_idx"] % self.held
+        if place not in self.kept:
+            self.kept[place] = self.pipeline(data_info)
+        kept = self.kept[place]
+        # A sample of its own, because it will be told its index.
+        return {**kept, "data_samples": kept["data_samples"].new()}
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,12 @@ class Progress:
         data_seconds: Of these, waiting for the loader.
         images: Images of the batches, chosen or not.
         trained: Images that were trained.
-        peak_bytes: Highest memory of this run alone; only on CUDA, else 0.
     """
 
     seconds: float
     data_seconds: float
     images: int
     trained: int
-    peak_bytes: int
 
 
 class Trainee:
@@ -106,23 +108,27 @@ class Trainee:
     Args:
         name: How it is called in the table.
         cfg: Configuration of a training run, prepared by :func:`benchmarks.variants.prepare`.
+
+    Attributes:
+        peak_bytes: Highest memory of this run alone, from its model to its second iteration.
     """
 
     def __init__(self, name: str, cfg: Config) -> None:
         self.name = name
-        self.runner = Runner.from_cfg(cfg)
-        with suppress(_Prepared):
-            self.runner.train()
-        self.loop: SteppedLoop = self.runner.train_loop
         self.batch_size: int = cfg.train_dataloader.batch_size
+        with LiveMemory() as memory:
+            self.runner = Runner.from_cfg(cfg)
+            with suppress(_Prepared):
+                self.runner.train()
+            self.loop: SteppedLoop = self.runner.train_loop
+            self.advance(2)  # the optimizer's state is made in the first
+        self.peak_bytes = memory.peak_bytes
 
     def advance(self, iterations: int) -> Progress:
         """Train so many iterations and measure them."""
         loop = self.loop
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            others = torch.cuda.memory_allocated() - self.resting_bytes()
         data_seconds, images, trained = loop.data_seconds, 0, 0
         started = time.perf_counter()
         for _ in range(iterations):
@@ -132,17 +138,7 @@ class Trainee:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        peak = torch.cuda.max_memory_allocated() - others if torch.cuda.is_available() else 0
-        return Progress(seconds, loop.data_seconds - data_seconds, images, trained, peak)
-
-    def resting_bytes(self) -> int:
-        """Bytes of parameters, buffers, gradients and the optimizer's state."""
-        model, optimizer = self.runner.model, self.runner.optim_wrapper.optimizer
-        tensors = [*model.parameters(), *model.buffers()]
-        tensors += [p.grad for p in model.parameters() if p.grad is not None]
-        for state in optimizer.state.values():
-            tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return Progress(seconds, loop.data_seconds - data_seconds, images, trained)
 
     def _epoch_images(self) -> int:
         return len(self.loop.dataloader.dataset)

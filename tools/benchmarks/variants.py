@@ -75,8 +75,12 @@ def prepare(
     cfg.log_level = "ERROR"
     loader = cfg.train_dataloader
     if in_memory:
-        loader.dataset = dict(type="HeldInMemory", dataset=loader.dataset)
+        loader.dataset.pipeline = [dict(type="Remembered", pipeline=loader.dataset.pipeline)]
         workers = 0
+        for hook in cfg.custom_hooks:
+            # Chance for each sample would be paid for here, without there being any.
+            if hook["type"] == "AUSAMHook":
+                hook["exact_resume"] = False
     if workers is not None:
         loader.num_workers = workers
         loader.persistent_workers = workers > 0
