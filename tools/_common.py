@@ -20,14 +20,15 @@ if str(ROOT) not in sys.path:
 # other programs share the cores, two spin for what the third would do: ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import torch  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.device import get_device  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
 
 from ausam_core.errors import AusamError  # noqa: E402
 
-# MMEngine's registry prefixes an error with the class it was building, and torch's loader an error
-# of a worker with that worker's traceback: the sentence written for the user stands at the end.
-_BUILDING = re.compile(r"^class `[^`]*` in \S+?: ")
-_WORKER = re.compile(r"\A(?:Caught|Original Traceback).*^\S*Error: ", re.DOTALL | re.MULTILINE)
+# torch's loader puts the traceback of a worker before its error: the sentence stands at the end.
+_WORKER = re.compile(r"\ACaught .*^\S*Error: ", re.DOTALL | re.MULTILINE)
 
 
 def sentence(error: BaseException) -> str:
@@ -35,8 +36,6 @@ def sentence(error: BaseException) -> str:
     text = str(error)
     if text.startswith("Caught "):
         text = _WORKER.sub("", text)
-    while _BUILDING.match(text):
-        text = _BUILDING.sub("", text)
     return " ".join(text.split())
 
 
@@ -122,6 +121,19 @@ def apply_run_arguments(cfg: Config, args: argparse.Namespace) -> None:
         hook.update(enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval)
         if args.show:
             hook.wait_time = args.wait_time
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner, also for ``--launcher pytorch`` without a GPU, where MMEngine gives up."""
+    if cfg.launcher == "pytorch" and get_device() == "cpu":
+        torch.distributed.init_process_group("gloo")
+        # As MMEngine wraps a model, but without the device_ids that DDP refuses on the CPU.
+        find_unused = cfg.get("find_unused_parameters", False)
+        cfg.model_wrapper_cfg = {
+            **dict(broadcast_buffers=False, find_unused_parameters=find_unused, device_ids=None),
+            **(cfg.get("model_wrapper_cfg") or {}),
+        }
+    return Runner.from_cfg(cfg)
 
 
 def _default_hook(cfg: Config, name: str, flag: str) -> dict:

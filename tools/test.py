@@ -11,7 +11,14 @@ import argparse
 from pathlib import Path
 
 import mmengine
-from _common import add_run_arguments, apply_run_arguments, check_task, load_config, run_tool
+from _common import (
+    add_run_arguments,
+    apply_run_arguments,
+    build_runner,
+    check_task,
+    load_config,
+    run_tool,
+)
 from _start import require_file
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -95,7 +102,7 @@ def make_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Evaluate."""
     args = parse_args(argv)
-    runner = Runner.from_cfg(make_config(args))
+    runner = build_runner(make_config(args))
     if args.out:
         runner.register_hook(SaveMetrics(args.out))
     runner.test()

@@ -11,11 +11,17 @@ from __future__ import annotations
 
 import argparse
 
-from _common import add_run_arguments, apply_run_arguments, check_task, load_config, run_tool
+from _common import (
+    add_run_arguments,
+    apply_run_arguments,
+    build_runner,
+    check_task,
+    load_config,
+    run_tool,
+)
 from _start import choose_start
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
 
 from ausam_core.errors import AusamError
 
@@ -90,7 +96,7 @@ def make_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Train."""
     cfg = make_config(parse_args(argv))
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg).train()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""What every tool does with configurations and with mistakes."""
+
+import sys
+from types import ModuleType
+
+import pytest
+from _common import check_task, load_config, run_tool, sentence
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from ausam_core.errors import AusamError
+
+SENTENCE = "alpha must lie in (0, 1], found 2: choose 0.5"
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(capsys):
+    def main() -> None:
+        raise AusamError("no such\n thing")
+
+    with pytest.raises(SystemExit) as exit_info:
+        run_tool(main)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    def main() -> None:
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"):
+        run_tool(main)
+
+
+class Broken:
+    """A data set whose images cannot be read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        raise AusamError(SENTENCE)
+
+
+def test_the_sentence_is_free_of_what_a_loader_worker_adds():
+    with pytest.raises(AusamError) as error:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+    assert "Traceback" in str(error.value)
+    assert sentence(error.value) == SENTENCE
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (None, "configuration not found"),
+        ("_base_ = './nowhere.py'", "nowhere.py"),
+        ("model = dict(", "cannot be read"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+    ],
+)
+def test_a_configuration_that_cannot_be_had_is_named(tmp_path, text, says):
+    path = tmp_path / "config.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(AusamError, match=says):
+        load_config(path)
+
+
+def test_overrides_are_applied(toy_config):
+    assert load_config(toy_config, {"train_cfg.max_epochs": 7}).train_cfg.max_epochs == 7
+
+
+def test_each_task_of_a_configuration_checks_it_once(monkeypatch):
+    seen = []
+    task = ModuleType("tasks.fake")
+    task.check_config = seen.append
+    monkeypatch.setitem(sys.modules, "tasks.fake", task)
+    cfg = Config({"custom_imports": {"imports": ["tasks.fake", "tasks.fake.models", "json"]}})
+    check_task(cfg)
+    assert seen == [cfg]
+
+
+def test_a_task_without_checks_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tasks.quiet", ModuleType("tasks.quiet"))
+    check_task(Config({"custom_imports": {"imports": "tasks.quiet"}}))
+    check_task(Config({}))
