@@ -12,36 +12,58 @@ A plain PyTorch loop uses it in five changed lines::
             result = method.step(lambda: F.cross_entropy(model(images), labels, reduction="none"))
             sampler.record(result)
 
-A *method* is how a batch becomes an update (``Base``, ``SAM``); a *selection* is which samples of
-the batch are used (``AllSamples``, ``UniformSelection``, ``GradientNormSelection``). Any two go
-together. This package needs torch only; ``ausam_core.mmengine`` plugs it into MMEngine.
+A *method* is how a batch becomes an update (``Base``, ``SAM``, ``LookSAM``, …); a *selection* is
+which samples of the batch are used (``AllSamples``, ``UniformSelection``,
+``GradientNormSelection``, ``InfoBatchSelection``). Any two go together. This package needs torch
+only; ``ausam_core.mmengine`` plugs it into MMEngine.
 """
 
+from ausam_core.batch import Batch, Weights
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
-from ausam_core.methods import SAM, Base, Method, StepResult
+from ausam_core.methods import (
+    AESAM,
+    ESAM,
+    GSAM,
+    MESA,
+    SAF,
+    SAM,
+    VSAM,
+    Base,
+    LookSAM,
+    Method,
+    StepResult,
+)
 from ausam_core.passes import in_second_pass
 from ausam_core.per_sample_loss import PerSampleLossRecorder, register_per_sample_loss
 from ausam_core.perturbation import Perturbation
 from ausam_core.scores import Scores
 from ausam_core.selection import (
     AllSamples,
-    Batch,
     GradientNormSelection,
+    InfoBatchSelection,
     Selection,
     UniformSelection,
 )
 
 __all__ = [
+    "AESAM",
+    "ESAM",
+    "GSAM",
+    "MESA",
+    "SAF",
     "SAM",
+    "VSAM",
     "AllSamples",
     "AusamError",
     "Base",
     "Batch",
     "ForwardRecord",
     "GradientNormSelection",
+    "InfoBatchSelection",
+    "LookSAM",
     "Method",
     "PerSampleLossRecorder",
     "Perturbation",
@@ -51,6 +73,7 @@ __all__ = [
     "SelectiveBatchSampler",
     "StepResult",
     "UniformSelection",
+    "Weights",
     "in_second_pass",
     "register_per_sample_loss",
 ]

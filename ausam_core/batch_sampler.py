@@ -7,26 +7,18 @@ training loop, as the paper writes it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sized
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import Sampler
 
+from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
-from ausam_core.selection import Batch, Selection
-
-
-def epoch_generator(seed: int, epoch: int, rank: int) -> torch.Generator:
-    """A generator that is a function of (seed, epoch, rank): a resumed run needs no hidden state to
-    draw alike."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{rank}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+from ausam_core.random_state import epoch_generator
+from ausam_core.selection import Selection
 
 
 def own_rank() -> int:
@@ -55,8 +47,8 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         >>> for epoch in range(epochs):
         ...     sampler.set_epoch(epoch)
         ...     for images, labels in loader:
-        ...         result = method.step(lambda: loss_of_each_sample(images, labels),
-        weights=sampler.weights) ...         sampler.record(result)
+        ...         result = method.step(loss_of_each_sample, batch=sampler.current)
+        ...         sampler.record(result)
     """
 
     def __init__(
@@ -107,6 +99,9 @@ class SelectiveBatchSampler(Sampler[list[int]]):
     def current(self) -> Batch:
         """The batch that the training loop is at: the oldest one not yet recorded.
 
+        Methods and selections that deal with single samples (SAF, InfoBatch) want it in
+        :meth:`Method.step`; the others do not mind.
+
         Raises:
             AusamError: if every batch that was loaded has been recorded.
         """
@@ -117,17 +112,17 @@ class SelectiveBatchSampler(Sampler[list[int]]):
             )
         return self._under_way[0]
 
-    @property
-    def weights(self) -> Tensor | None:
-        """Weights of the present batch, ``[N]``, or None; give them to :meth:`Method.step`."""
-        return self.current.weights
-
     def record(self, result: StepResult) -> None:
         """Let the selection learn from the step over the present batch; once a batch, after it.
 
         The last batch of an epoch ends it: what was learned enters the table, ranks exchange it,
         and :meth:`state_dict` holds it. No other call waits for the device.
         """
+        if self.current.weights is not None and not result.weighted:
+            raise AusamError(
+                f"{type(self.selection).__name__} weights its samples, but the step did not know; "
+                "call method.step(closure, batch=sampler.current)"
+            )
         self.selection.record(self.current.indices, result)
         self.pass_over()
 

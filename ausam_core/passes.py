@@ -6,6 +6,7 @@ MMEngine's ``train_step``, with or without a loss scaler) is the business of a :
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from ausam_core.batch import Batch
+from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, as_record
 from ausam_core.random_state import RandomState
 
@@ -39,12 +42,27 @@ def second_pass() -> Iterator[None]:
         _second_pass_depth -= 1
 
 
+def weights_of_pass(batch: Batch | None) -> Tensor | None:
+    """The weights that a planned batch wants in the pass that is running, ``[N]``, or None."""
+    if batch is None or batch.weights is None:
+        return None
+    wanted = "after" if in_second_pass() else "before"
+    return batch.weights.values if batch.weights.loss == wanted else None
+
+
 class Passes(ABC):
     """Runs the passes of one step over one batch."""
 
+    #: The batch as it was planned; None where nobody told.
+    batch: Batch | None = None
+
     @abstractmethod
-    def forward(self) -> ForwardRecord:
-        """Compute the loss at the present weights. Every call sees the same batch."""
+    def forward(self, subset: Tensor | None = None) -> ForwardRecord:
+        """Compute the loss at the present weights. Every call sees the same batch.
+
+        Args:
+            subset: positions of the samples to use, ``[N']``, int64, on the device; all by default.
+        """
 
     @abstractmethod
     def backward(self, record: ForwardRecord) -> None:
@@ -61,7 +79,7 @@ class ClosurePasses(Passes):
     Args:
         closure: runs the forward pass and returns the loss of each sample ``[N]``, a scalar, or a
             record.
-        weights: ``[N]``, a weight for each sample, or None.
+        batch: the batch as it was planned, or None.
         scaler: a ``torch.amp.GradScaler`` in use, or None.
         factor: the loss is multiplied by it (1/k with k accumulated batches).
         local_first: context in which pass 1 runs, to keep DDP from averaging its gradient.
@@ -70,30 +88,39 @@ class ClosurePasses(Passes):
 
     def __init__(
         self,
-        closure: Callable[[], Tensor | ForwardRecord],
-        weights: Tensor | None = None,
+        closure: Callable[..., Tensor | ForwardRecord],
+        batch: Batch | None = None,
         scaler: torch.amp.GradScaler | None = None,
         factor: float = 1.0,
         local_first: Callable[[], AbstractContextManager] = nullcontext,
         replay_random_state: bool = False,
     ) -> None:
-        self.closure, self.weights, self.scaler, self.factor = closure, weights, scaler, factor
+        self.closure, self.batch, self.scaler, self.factor = closure, batch, scaler, factor
         self.local_first, self.replay_random_state = local_first, replay_random_state
         self._random_state: RandomState | None = None
 
-    def forward(self) -> ForwardRecord:
+    def forward(self, subset: Tensor | None = None) -> ForwardRecord:
         if self.replay_random_state:
             if self._random_state is None:
                 self._random_state = RandomState.capture()
             else:
                 self._random_state.restore()
         with self._synchronisation():
-            return as_record(self.closure(), self.weights)
+            value = self.closure() if subset is None else self._on_subset(subset)
+        return as_record(value, weights_of_pass(self.batch))
 
     def backward(self, record: ForwardRecord) -> None:
         loss = record.total if self.factor == 1.0 else record.total * self.factor
         with self._synchronisation():
             (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+
+    def _on_subset(self, subset: Tensor) -> Tensor | ForwardRecord:
+        if not inspect.signature(self.closure).parameters:
+            raise AusamError(
+                "this method trains a part of the batch in pass 2, so the closure must take the "
+                "positions of the samples to use: def closure(subset=slice(None)): …"
+            )
+        return self.closure(subset)
 
     def unscaled(self, norm: Tensor) -> Tensor:
         if self.scaler is None:

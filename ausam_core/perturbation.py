@@ -87,7 +87,7 @@ class Perturbation:
                 "given; pass model=…"
             )
         self.optimizer, self.rho, self.adaptive, self.eta = optimizer, float(rho), adaptive, eta
-        self._names, self._excluded = names or {}, _as_predicate(exclude)
+        self._names, self.excluded = names or {}, _as_predicate(exclude)
         self._copies: dict[nn.Parameter, Tensor] = {}
         self._moved: list[nn.Parameter] = []
         for group in optimizer.param_groups:
@@ -152,7 +152,7 @@ class Perturbation:
                         f"a parameter of shape {list(parameter.shape)} has a sparse gradient, "
                         "which SAM cannot perturb by; use sparse=False in its Embedding"
                     )
-                if self._excluded is None or not self._excluded(
+                if self.excluded is None or not self.excluded(
                     self._names.get(parameter, ""), parameter
                 ):
                     chosen.append(parameter)

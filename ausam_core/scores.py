@@ -126,6 +126,10 @@ class Scores:
         value = self._value[indices]
         return value / self._count[indices] if self._mean else value
 
+    def mean(self) -> Tensor:
+        """Mean score of the samples that were trained, 0-dim; NaN where none was. O(n)."""
+        return self.of(torch.arange(self.num_samples)).nanmean()
+
     def state_dict(self) -> dict[str, Any]:
         """The table, without what the running epoch gathered: a resumed run starts it again."""
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ausam_core.methods.method import Method, StepResult, record_step
+from ausam_core.methods.method import Method, StepResult
 from ausam_core.passes import Passes
 
 
@@ -13,7 +13,10 @@ class Base(Method):
     the difference.
     """
 
+    perturbs = False
+
     def gradient(self, passes: Passes) -> StepResult:
         first = passes.forward()
         passes.backward(first)
-        return record_step(first, None, grad_norm=None, finite=self.finite_gradient(first.total))
+        finite = self.finite_gradient(first.total)
+        return self.result(passes, first, None, None, finite)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, loss_difference
 from ausam_core.passes import ClosurePasses, Passes
@@ -32,6 +33,8 @@ class StepResult:
         grad_norm: norm of the gradient of pass 1 over the perturbed parameters, 0-dim, without loss
             scale, or None.
         finite: whether everything in the step was finite, 0-dim bool.
+        perturbs: whether the method perturbs the weights, be it not in this step.
+        weighted: whether the weights of a planned batch were used.
     """
 
     loss: Tensor
@@ -39,6 +42,8 @@ class StepResult:
     after: Tensor | None
     grad_norm: Tensor | None
     finite: Tensor
+    perturbs: bool = True
+    weighted: bool = False
 
     @property
     def difference(self) -> Tensor | None:
@@ -85,6 +90,12 @@ class Method(ABC):
         self.skipping = SkipNonFinite(max_skips)
         self._finite: Tensor | None = None
 
+    #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
+    perturbs = True
+
+    def prepare(self) -> None:
+        """Called before the forward of pass 1, for methods that change something for its sake."""
+
     @abstractmethod
     def gradient(self, passes: Passes) -> StepResult:
         """Add the gradient of the update to ``.grad`` and leave the weights as they were.
@@ -94,7 +105,7 @@ class Method(ABC):
         """
 
     def step(
-        self, closure: Callable[[], Tensor | ForwardRecord], *, weights: Tensor | None = None
+        self, closure: Callable[..., Tensor | ForwardRecord], *, batch: Batch | None = None
     ) -> StepResult:
         """One update from one batch.
 
@@ -102,17 +113,18 @@ class Method(ABC):
             closure: runs the forward pass and returns the loss of each sample, shape ``[N]``. It is
                 called once or twice, with the same batch; it calls neither ``backward`` nor
                 ``zero_grad``.
-            weights: ``[N]``, the weights that some selections give to their samples.
+            batch: the batch as it was planned, ``sampler.current``; for methods and selections that
+                deal with single samples.
         """
-        result = self.accumulate(closure, weights=weights)
+        result = self.accumulate(closure, batch=batch)
         self.update()
         return result
 
     def accumulate(
         self,
-        closure: Callable[[], Tensor | ForwardRecord],
+        closure: Callable[..., Tensor | ForwardRecord],
         *,
-        weights: Tensor | None = None,
+        batch: Batch | None = None,
         factor: float = 1.0,
     ) -> StepResult:
         """Add the gradient of one batch, for :meth:`update` to apply.
@@ -123,12 +135,13 @@ class Method(ABC):
         """
         passes = ClosurePasses(
             closure,
-            weights=weights,
+            batch=batch,
             scaler=self.scaler,
             factor=factor,
             local_first=self._no_sync if self.local_first_pass else nullcontext,
             replay_random_state=self.replay_random_state,
         )
+        self.prepare()
         result = self.gradient(passes)
         self._finite = result.finite if self._finite is None else self._finite & result.finite
         return result
@@ -176,12 +189,43 @@ class Method(ABC):
         self.skipping.load_state_dict(state["skipping"])
         self.load_method_state(state["method"])
 
+    def end_epoch(self) -> None:
+        """Let the ranks exchange what they found; every rank calls it, before saving.
+
+        Only methods that remember single samples (SAF) have something to exchange.
+        """
+
     def method_state(self) -> dict[str, Any]:
         """What the method itself remembers between steps: tensors and plain values."""
         return {}
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`method_state` gave."""
+
+    def result(
+        self,
+        passes: Passes,
+        first: ForwardRecord,
+        second: ForwardRecord | None,
+        grad_norm: Tensor | None,
+        finite: Tensor,
+    ) -> StepResult:
+        """Put what the passes gave into the result of the step, detached."""
+
+        def detached(record: ForwardRecord | None) -> Tensor | None:
+            return (
+                None if record is None or record.per_sample is None else record.per_sample.detach()
+            )
+
+        return StepResult(
+            loss=first.total.detach(),
+            before=detached(first),
+            after=detached(second),
+            grad_norm=grad_norm,
+            finite=finite,
+            perturbs=self.perturbs,
+            weighted=passes.batch is not None and passes.batch.weights is not None,
+        )
 
     @torch.no_grad()
     def finite_gradient(self, loss: Tensor) -> Tensor:
@@ -215,16 +259,3 @@ class Method(ABC):
 
     def _no_sync(self) -> Any:
         return self.model.no_sync() if hasattr(self.model, "no_sync") else nullcontext()
-
-
-def record_step(
-    first: ForwardRecord, second: ForwardRecord | None, **rest: Tensor | None
-) -> StepResult:
-    """Detach what the passes gave into the result of the step."""
-
-    def detached(record: ForwardRecord | None) -> Tensor | None:
-        return None if record is None or record.per_sample is None else record.per_sample.detach()
-
-    return StepResult(
-        loss=first.total.detach(), before=detached(first), after=detached(second), **rest
-    )

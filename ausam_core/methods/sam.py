@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import Method, StepResult, record_step
+from ausam_core.losses import ForwardRecord
+from ausam_core.methods.method import Method, StepResult
 from ausam_core.passes import Passes, second_pass
-from ausam_core.perturbation import Exclude, Perturbation, parameter_names
+from ausam_core.perturbation import Climb, Exclude, Perturbation, parameter_names
+
+Gradients = list[tuple[nn.Parameter, Tensor]]
 
 
 class SAM(Method):
@@ -74,31 +77,70 @@ class SAM(Method):
         self.replay_random_state = replay_random_state
 
     def gradient(self, passes: Passes) -> StepResult:
-        accumulated = self._take_gradients()
+        accumulated = self.take_gradients()
+        first = self.first_pass(passes, accumulated)
+        climb, second, _ = self.second_pass(passes, accumulated)
+        return self.perturbed_result(passes, first, second, climb)
+
+    def first_pass(self, passes: Passes, accumulated: Gradients) -> ForwardRecord:
+        """Forward and backward at w; leaves this batch's gradient alone in ``.grad``."""
         try:
             first = passes.forward()
             passes.backward(first)
         except BaseException:
-            self._put_gradients(accumulated)
+            self.put_gradients(accumulated)
             raise
+        return first
+
+    def second_pass(
+        self, passes: Passes, start: Gradients, *, keep_direction: bool = False
+    ) -> tuple[Climb, ForwardRecord, Gradients]:
+        """Climb by the gradient in ``.grad``, forward and backward at w + ε, restore.
+
+        Args:
+            passes: the passes of this step.
+            start: what pass 2 adds its gradient to; a method that works with g and g_p starts from
+                none and adds what was accumulated at its end.
+            keep_direction: return the direction of the climb, ``g/‖g‖``.
+
+        Returns:
+            What climbing found, the record of pass 2, and the direction (empty if not kept).
+        """
         climb = self.perturbation.climb()
         try:
-            self._put_gradients(accumulated)
+            direction = self.take_gradients() if keep_direction else []
+            self.put_gradients(start)
             with second_pass(), self.statistics.frozen():
-                second = passes.forward()
-                passes.backward(second)
+                second = self.descend(passes)
         except BaseException:
             self.optimizer.zero_grad(set_to_none=True)
             raise
         finally:
             self.perturbation.restore()
+        return climb, second, direction
+
+    def descend(self, passes: Passes) -> ForwardRecord:
+        """The passes at w + ε; returns the record whose losses count as those after."""
+        second = passes.forward()
+        passes.backward(second)
+        return second
+
+    def perturbed_result(
+        self, passes: Passes, first: ForwardRecord, second: ForwardRecord, climb: Climb
+    ) -> StepResult:
+        """The result of a step with both passes; makes a scaler see what was not finite."""
         finite = climb.finite.to(first.total.device) & self.finite_gradient(second.total)
         if self.scaler is not None:
             self.poison(finite)
-        return record_step(first, second, grad_norm=passes.unscaled(climb.norm), finite=finite)
+        return self.result(passes, first, second, passes.unscaled(climb.norm), finite)
 
-    def _take_gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
-        """Set aside what earlier batches accumulated: ε comes from this batch alone."""
+    def plain_result(self, passes: Passes, first: ForwardRecord, norm: Tensor) -> StepResult:
+        """The result of a step that stops after pass 1."""
+        finite = self.finite_gradient(first.total)
+        return self.result(passes, first, None, passes.unscaled(norm), finite)
+
+    def take_gradients(self) -> Gradients:
+        """Take the gradients away and return them: ε comes from this batch alone."""
         taken = []
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
@@ -107,8 +149,31 @@ class SAM(Method):
                     parameter.grad = None
         return taken
 
-    def _put_gradients(self, gradients: list[tuple[nn.Parameter, Tensor]]) -> None:
-        """Start pass 2 from the accumulated gradients, or from none."""
+    def add_gradients(self, gradients: Gradients) -> None:
+        """Add what earlier batches accumulated."""
+        both = [(p.grad, g) for p, g in gradients if p.grad is not None]
+        if both:
+            torch._foreach_add_([own for own, _ in both], [g for _, g in both])
+        for parameter, gradient in gradients:
+            if parameter.grad is None:
+                parameter.grad = gradient
+
+    def put_gradients(self, gradients: Gradients) -> None:
+        """Make these the gradients, and no others."""
         self.optimizer.zero_grad(set_to_none=True)
         for parameter, gradient in gradients:
             parameter.grad = gradient
+
+
+def keep_finite(
+    finite: Tensor,
+    parameters: list[nn.Parameter],
+    new: list[Tensor],
+    old: dict[nn.Parameter, Tensor],
+) -> dict[nn.Parameter, Tensor]:
+    """What a method keeps for later steps: the new tensors if finite, else the old, else zeros.
+
+    NaN that is kept would come again with every reuse. The device decides; nothing is read.
+    """
+    pairs = zip(parameters, new, strict=True)
+    return {p: torch.where(finite, t, old.get(p, 0.0)) for p, t in pairs}

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from ausam_core.batch_sampler import SelectiveBatchSampler, epoch_generator, own_rank
+from ausam_core.batch_sampler import SelectiveBatchSampler, own_rank
 from ausam_core.errors import AusamError
 from ausam_core.methods import StepResult
 from ausam_core.mmengine.keyed_pipeline import indices_of, take
+from ausam_core.random_state import epoch_generator
 from ausam_core.selection import Selection
 
 

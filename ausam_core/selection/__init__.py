@@ -2,7 +2,14 @@
 
 from ausam_core.selection.all_samples import AllSamples
 from ausam_core.selection.gradient_norm import GradientNormSelection
-from ausam_core.selection.selection import Batch, Selection
+from ausam_core.selection.info_batch import InfoBatchSelection
+from ausam_core.selection.selection import Selection
 from ausam_core.selection.uniform import UniformSelection
 
-__all__ = ["AllSamples", "Batch", "GradientNormSelection", "Selection", "UniformSelection"]
+__all__ = [
+    "AllSamples",
+    "GradientNormSelection",
+    "InfoBatchSelection",
+    "Selection",
+    "UniformSelection",
+]

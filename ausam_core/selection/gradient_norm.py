@@ -22,10 +22,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ausam_core.batch import number_kept
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
 from ausam_core.scores import Scores
-from ausam_core.selection.selection import Selection, check_share, check_share_of_batch, number_kept
+from ausam_core.selection.selection import Selection, check_share, check_share_of_batch
 
 
 def inclusion_weights(scores: Tensor, s_min: float, s_max: float) -> Tensor:
@@ -82,7 +83,7 @@ class GradientNormSelection(Selection):
         AusamError: for values outside these ranges.
     """
 
-    needs_difference = True
+    needs_losses = needs_difference = True
 
     def __init__(
         self,
@@ -121,6 +122,8 @@ class GradientNormSelection(Selection):
     def record(self, indices: list[int], result: StepResult) -> None:
         difference = result.difference
         if difference is None:
+            if result.perturbs and result.before is not None:
+                return  # a method that perturbs now and then, and not in this step
             raise AusamError(
                 "GradientNormSelection learns from the loss of each sample before and after a "
                 "perturbation, and this step gave none; use a SAM method and return the loss of "

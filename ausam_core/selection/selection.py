@@ -11,37 +11,25 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
-
-
-class Batch(NamedTuple):
-    """One batch to load.
-
-    Attributes:
-        indices: the samples to load, in the order of the sampler.
-        weights: ``[N]``, their weights in the loss, or None where all count 1.
-        size: how many samples the batch stands for (K; ``len(indices)`` of them are trained).
-    """
-
-    indices: list[int]
-    weights: Tensor | None
-    size: int
 
 
 class Selection(ABC):
     """Which samples are trained.
 
     Attributes:
-        needs_difference: whether :meth:`record` needs the loss of each sample before and after the
-            perturbation.
+        needs_losses: whether :meth:`record` needs the loss of each sample.
+        needs_difference: whether it needs them before and after the perturbation.
     """
 
+    needs_losses = False
     needs_difference = False
 
     @abstractmethod
@@ -79,7 +67,7 @@ class Selection(ABC):
             if drop_last and len(batch) < batch_size:
                 return
             kept = self.select(torch.tensor(batch), epoch, generator)
-            yield Batch([batch[i] for i in kept.tolist()], None, len(batch))
+            yield Batch([batch[i] for i in kept.tolist()], len(batch), epoch)
 
     def num_batches(self, num_samples: int, batch_size: int, drop_last: bool) -> int:
         """Number of batches of an epoch over ``num_samples`` samples of one rank."""
@@ -128,11 +116,6 @@ def check_share(alpha: float) -> float:
     if not 0 < alpha <= 1:
         raise AusamError(f"alpha is the share of a batch that is trained, in (0, 1]; found {alpha}")
     return float(alpha)
-
-
-def number_kept(alpha: float, batch_size: int) -> int:
-    """``⌊αK⌋``, at least 1 (a short last batch); 1e-9 keeps ``0.7 · 10`` from becoming 6."""
-    return max(1, math.floor(alpha * batch_size + 1e-9))
 
 
 def check_share_of_batch(alpha: float, batch_size: int) -> None:

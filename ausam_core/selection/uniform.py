@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ausam_core.selection.selection import Selection, check_share, check_share_of_batch, number_kept
+from ausam_core.batch import number_kept
+from ausam_core.selection.selection import Selection, check_share, check_share_of_batch
 
 
 class UniformSelection(Selection):

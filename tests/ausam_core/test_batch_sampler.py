@@ -15,7 +15,7 @@ from ausam_core import (
     StepResult,
     UniformSelection,
 )
-from ausam_core.batch_sampler import epoch_generator
+from ausam_core.random_state import epoch_generator
 
 
 def result(*difference):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ausam_core import AusamError, GradientNormSelection, UniformSelection
+from ausam_core.batch import number_kept
 from ausam_core.selection.gradient_norm import draw_without_replacement, inclusion_weights
-from ausam_core.selection.selection import number_kept
 
 NAN = math.nan
 

@@ -1,0 +1,122 @@
+"""LookSAM: a SAM step now and then, and its direction reused in between.
+
+Liu et al., "Towards Efficient and Scalable Sharpness-Aware Minimization" (CVPR 2022), Alg. 1: every
+k steps a SAM step also keeps ``g_v``, the part of g_p orthogonal to g; the steps between descend by
+``g + α·(‖g‖/‖g_v‖)·g_v``.
+
+There is no official code. Public ports differ from the paper and from each other: norms and
+projection tensor by tensor instead of over all weights; a pass 2 that is run in every step; a step
+counter that SGD does not have; weights left perturbed. Here: global norms, k−1 of k steps with one
+pass, the counter and g_v in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ausam_core.errors import AusamError
+from ausam_core.methods.gsam import cosine_of_unit_vectors
+from ausam_core.methods.method import StepResult
+from ausam_core.methods.sam import SAM, Gradients, keep_finite
+from ausam_core.passes import Passes
+from ausam_core.perturbation import global_norm
+
+
+class LookSAM(SAM):
+    """SAM every k-th step. k = 1 is SAM.
+
+    Memory: a copy of the weights for g_v, and one of the gradient in a SAM step. The losses after a
+    perturbation are known in SAM steps only, so AUSAM×LookSAM scores a k-th of its batches.
+
+    Args:
+        optimizer, model, rho: see :class:`~ausam_core.SAM`.
+        k: a SAM step every k steps; 5 in the tables of the AUSAM paper.
+        alpha: weight α of the reused direction; 0.7 in every implementation.
+        **kwargs: see :class:`~ausam_core.SAM`.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        rho: float = 0.05,
+        k: int = 5,
+        alpha: float = 0.7,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(optimizer, model, rho, **kwargs)
+        if k < 1:
+            raise AusamError(f"k is the number of steps from SAM step to SAM step, found {k}")
+        if self.local_first_pass or self.perturbation.adaptive:
+            raise AusamError(
+                'LookSAM reuses a direction that all ranks share; use perturb="global" and '
+                "adaptive=False"
+            )
+        self.k, self.alpha, self.steps = k, alpha, 0
+        self._direction: dict[nn.Parameter, Tensor] = {}
+
+    def gradient(self, passes: Passes) -> StepResult:
+        refresh = self.steps % self.k == 0
+        self.steps += 1
+        if self.k == 1:
+            return super().gradient(passes)
+        accumulated = self.take_gradients()
+        first = self.first_pass(passes, accumulated)
+        if refresh:
+            climb, second, direction = self.second_pass(passes, [], keep_direction=True)
+            result = self.perturbed_result(passes, first, second, climb)
+            self._keep_direction(direction, result.finite)
+        else:
+            norm = global_norm(self._gradients())
+            self._reuse_direction(norm)
+            result = self.plain_result(passes, first, norm)
+        self.add_gradients(accumulated)
+        return result
+
+    def method_state(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "direction": [self._direction.get(p) for p in self._parameters()],
+        }
+
+    def load_method_state(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self._direction = {
+            p: d.to(p.device)
+            for p, d in zip(self._parameters(), state["direction"], strict=True)
+            if d is not None
+        }
+
+    @torch.no_grad()
+    def _keep_direction(self, first: Gradients, finite: Tensor) -> None:
+        """Keep ``g_v/‖g_v‖``, the direction of g_p − ⟨g_p, g⟩/‖g‖²·g; ``first`` is g/‖g‖."""
+        pairs = [(p, g) for p, g in first if p.grad is not None]
+        if not pairs:
+            return
+        along, perturbed = [g for _, g in pairs], [p.grad for p, _ in pairs]
+        unit = torch._foreach_div(perturbed, global_norm(perturbed) + 1e-12)
+        cosine = cosine_of_unit_vectors(along, [u.clone() for u in unit])
+        torch._foreach_mul_(along, -cosine)
+        torch._foreach_add_(unit, along)
+        torch._foreach_div_(unit, global_norm(unit) + 1e-12)
+        self._direction = keep_finite(finite, [p for p, _ in pairs], unit, self._direction)
+
+    @torch.no_grad()
+    def _reuse_direction(self, norm: Tensor) -> None:
+        pairs = [
+            (p.grad, self._direction[p])
+            for p in self._parameters()
+            if p.grad is not None and p in self._direction
+        ]
+        if pairs:
+            reused = torch._foreach_mul([d for _, d in pairs], self.alpha * norm)
+            torch._foreach_add_([g for g, _ in pairs], reused)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None]

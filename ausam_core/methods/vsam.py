@@ -1,0 +1,173 @@
+"""vSAM: SAM steps at a rate that follows how much SAM's gradient varies.
+
+Deng, Pang, Zhang, Wang, "Effective Gradient Sample Size via Variation Estimation for Accelerating
+Sharpness aware Minimization" (arXiv 2403.08821), by the authors of AUSAM. With ``psf = g_p − g``: a
+window of W steps has a quota q of SAM steps, taken at random times; the other steps descend by
+``g + r·psf`` with the last psf and r ← β·r, until r falls to β⁶. At the end of a window the quota
+follows how ``‖psf‖/‖g‖`` and the variance of ``‖psf‖`` changed.
+
+The rule is read from the authors' code, whose state (quota, windows, random state) is not in its
+checkpoint and whose quota lives on the device and waits for it at every step. Here: norms stay on
+the device until the end of their window, draws are a function of (seed, step) and the same on all
+ranks, a change from 0 counts as none (there NaN, for ever), and norms are over all weights (there
+over the last ten tensors).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ausam_core.errors import AusamError
+from ausam_core.methods.method import StepResult
+from ausam_core.methods.sam import SAM, Gradients, keep_finite
+from ausam_core.passes import Passes
+from ausam_core.perturbation import global_norm
+from ausam_core.random_state import epoch_generator
+
+
+class VSAM(SAM):
+    """SAM at a variable rate.
+
+    Memory: a copy of the weights for psf, and one of the gradient in a SAM step.
+
+    Args:
+        optimizer, model, rho: see :class:`~ausam_core.SAM`.
+        warmup_steps: so many SAM steps at the beginning; three epochs in the authors' code.
+        window: W steps.
+        alpha: how strongly the quota follows the ratio and the variance.
+        beta: decay of the reused psf.
+        seed: seed of the draws, the same on all ranks.
+        **kwargs: see :class:`~ausam_core.SAM`.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        rho: float = 0.05,
+        warmup_steps: int = 0,
+        window: int = 50,
+        alpha: tuple[float, float] = (0.13, 0.13),
+        beta: float = 0.7,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(optimizer, model, rho, **kwargs)
+        if window < 2 or warmup_steps < 0:
+            raise AusamError(
+                f"window must be 2 or more and warmup_steps 0 or more, found {window}, "
+                f"{warmup_steps}"
+            )
+        if self.local_first_pass or self.perturbation.adaptive:
+            raise AusamError(
+                'vSAM reuses a direction that all ranks share; use perturb="global" and '
+                "adaptive=False"
+            )
+        self.warmup_steps, self.window, self.alpha = warmup_steps, window, tuple(alpha)
+        self.beta, self.seed = beta, seed
+        self.steps, self.sam_steps, self.done = 0, 0, 0
+        self.quota, self.reuse = 1.0, 0.0
+        self._psf: dict[nn.Parameter, Tensor] = {}
+        self._seen: list[Tensor] = []
+        self._last: tuple[float, float] | None = None
+
+    def gradient(self, passes: Passes) -> StepResult:
+        take = self._take_sam_step()
+        accumulated = self.take_gradients()
+        first = self.first_pass(passes, accumulated)
+        if take:
+            climb, second, direction = self.second_pass(passes, [], keep_direction=True)
+            result = self.perturbed_result(passes, first, second, climb)
+            self._keep_psf(direction, climb.norm, passes)
+        else:
+            norm = global_norm([p.grad for p in self._parameters() if p.grad is not None])
+            result = self.plain_result(passes, first, norm)
+            self._reuse_psf(norm, passes)
+        self.add_gradients(accumulated)
+        self._end_step()
+        return result
+
+    def method_state(self) -> dict[str, Any]:
+        return {
+            "counts": [self.steps, self.sam_steps, self.done],
+            "quota": self.quota,
+            "reuse": self.reuse,
+            "last": self._last,
+            "seen": list(self._seen),
+            "psf": [self._psf.get(p) for p in self._parameters()],
+        }
+
+    def load_method_state(self, state: dict[str, Any]) -> None:
+        self.steps, self.sam_steps, self.done = state["counts"]
+        self.quota, self.reuse = state["quota"], state["reuse"]
+        self._last = None if state["last"] is None else tuple(state["last"])
+        pairs = zip(self._parameters(), state["psf"], strict=True)
+        self._psf = {p: t.to(p.device) for p, t in pairs if t is not None}
+        self._seen = list(state["seen"])
+
+    def _take_sam_step(self) -> bool:
+        step = self.steps - self.warmup_steps
+        if step < 0:
+            return True
+        quota, left = int(self.quota), self.window - step % self.window
+        if self.done >= quota:
+            return False
+        chance = float(torch.rand((), generator=epoch_generator(self.seed, self.steps, 0)))
+        return chance >= 1 - self.quota / self.window or left <= quota - self.done
+
+    @torch.no_grad()
+    def _keep_psf(self, direction: Gradients, norm: Tensor, passes: Passes) -> None:
+        """psf = g_p − g, without loss scale; ``direction`` is g/‖g‖."""
+        pairs = [(p, g) for p, g in direction if p.grad is not None]
+        self.sam_steps, self.done, self.reuse = self.sam_steps + 1, self.done + 1, 1.0
+        if not pairs:
+            return
+        psf = torch._foreach_mul([g for _, g in pairs], -norm)
+        torch._foreach_add_(psf, [p.grad for p, _ in pairs])
+        unscale = passes.unscaled(torch.ones_like(norm))
+        torch._foreach_mul_(psf, unscale)
+        size = global_norm(psf)
+        self._psf = keep_finite(size < torch.inf, [p for p, _ in pairs], psf, self._psf)
+        self._seen.append(torch.stack([size, size / (norm * unscale + 1e-12)]))
+
+    @torch.no_grad()
+    def _reuse_psf(self, norm: Tensor, passes: Passes) -> None:
+        if self.reuse <= self.beta**6 or not self._psf:
+            return
+        self.reuse *= self.beta
+        pairs = [(p.grad, t) for p, t in self._psf.items() if p.grad is not None]
+        scale = self.reuse / passes.unscaled(torch.ones_like(norm))
+        torch._foreach_add_([g for g, _ in pairs], torch._foreach_mul([t for _, t in pairs], scale))
+
+    def _end_step(self) -> None:
+        self.steps += 1
+        step = self.steps - self.warmup_steps
+        if step < 0 or step % self.window:
+            return
+        if step == 0:
+            self._seen = self._seen[-self.window :]
+        self.done = 0
+        if not self._seen:
+            return
+        seen = torch.stack(self._seen).cpu()
+        self._seen = []
+        seen = seen[seen.isfinite().all(1)]
+        if not len(seen):
+            return
+        found = float(seen[:, 1].mean()), float(seen[:, 0].var(correction=0))
+        if self._last is not None:
+            change = [_relative_change(a, b) for a, b in zip(self._last, found, strict=True)]
+            self.quota *= 1 + sum(a * c for a, c in zip(self.alpha, change, strict=True))
+            self.quota = min(max(self.quota, 1.0), int(0.8 * self.window))
+        self._last = found
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def _relative_change(before: float, now: float) -> float:
+    """Between −1 and 1; a change from 0 counts as none."""
+    return 0.0 if before == 0 else min(max((now - before) / before, -1.0), 1.0)
