@@ -57,6 +57,7 @@ class ESAM(SAM):
             raise AusamError(f"beta and gamma are shares in (0, 1], found {beta} and {gamma}")
         super().__init__(optimizer, model, rho / beta, **kwargs)
         self.beta, self.gamma, self.seed, self.steps = beta, gamma, seed, 0
+        self.needs_losses = gamma < 1
         self._excluded_by_user = self.perturbation.excluded
         self._resting: set[nn.Parameter] = set()
         self._frozen: list[nn.Parameter] = []

@@ -90,6 +90,8 @@ class Method(ABC):
         self.skipping = SkipNonFinite(max_skips)
         self._finite: Tensor | None = None
 
+    #: Whether the method itself needs the loss of each sample, whatever the selection needs.
+    needs_losses = False
     #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
     perturbs = True
 

@@ -14,7 +14,8 @@ from ausam_core.mmengine.checkpoint import (
 )
 from ausam_core.mmengine.hook import AUSAMHook
 from ausam_core.mmengine.keyed_pipeline import KeyedPipeline
-from ausam_core.mmengine.optim_wrapper import MethodMixin, SAMAmpOptimWrapper, SAMOptimWrapper
+from ausam_core.mmengine.method_mixin import MethodMixin
+from ausam_core.mmengine.optim_wrapper import SAMAmpOptimWrapper, SAMOptimWrapper
 
 allow_mmengine_checkpoints()
 

@@ -14,7 +14,7 @@ from ausam_core.errors import AusamError
 from ausam_core.methods import Method
 from ausam_core.selection import Selection
 
-_NOT_IN_CONFIG = ("Method", "StepResult", "Selection", "Batch")
+_NOT_IN_CONFIG = ("Method", "StepResult", "Selection")
 
 
 def build_method(
@@ -22,41 +22,46 @@ def build_method(
 ) -> Method:
     """A method from ``dict(type='SAM', rho=0.05)``.
 
+    Args:
+        config: type and settings.
+        optimizer, model: what the method works on.
+        **kwargs: what the run knows: scaler, and ``total_steps`` for methods that count them.
+
     Raises:
         AusamError: for an unknown type (lists those there are) or an unknown argument.
     """
     cls, settings = _class_of(config, methods, "method")
-    return cls(optimizer, model, **settings, **kwargs)
+    if "total_steps" not in inspect.signature(cls).parameters:
+        kwargs.pop("total_steps", None)
+    return cls(optimizer, model, **{**kwargs, **settings})
 
 
 def build_selection(config: Mapping[str, Any], num_samples: int) -> Selection:
     """A selection from ``dict(type='GradientNormSelection', alpha=0.5)``.
 
-    ``start_epoch=None``, or leaving it out, means 15 % of the run's epochs: the hook sets it, see
-    :func:`set_start_epoch`.
+    What counts epochs may be left open: the hook knows the run, see :func:`set_epochs`.
 
     Raises:
         AusamError: for an unknown type (lists those there are) or an unknown argument.
     """
     cls, settings = _class_of(config, selection, "selection")
-    automatic = "start_epoch" in inspect.signature(cls).parameters and (
-        settings.get("start_epoch") is None
-    )
-    if automatic:
-        settings.pop("start_epoch", None)
-    built = (
-        cls(num_samples, **settings)
-        if "num_samples" in inspect.signature(cls).parameters
-        else cls(**settings)
-    )
-    built.start_epoch_is_automatic = automatic
+    accepted = inspect.signature(cls).parameters
+    left_open = [k for k in ("start_epoch", "epochs") if k in accepted and settings.get(k) is None]
+    for name in left_open:
+        settings.pop(name, None)
+    built = cls(num_samples, **settings) if "num_samples" in accepted else cls(**settings)
+    built.left_open = left_open
     return built
 
 
-def set_start_epoch(chosen: Selection, max_epochs: int) -> None:
-    """Give a selection whose config left it open its E_start: 15 % of the epochs, as 30 of 200."""
-    if getattr(chosen, "start_epoch_is_automatic", False):
-        chosen.start_epoch = max(1, round(0.15 * max_epochs))
+def set_epochs(chosen: Selection, max_epochs: int) -> None:
+    """Give a selection what its config left open.
+
+    E_start becomes 15 % of the epochs, as 30 of 200 in the authors' code; ``epochs`` all of them.
+    """
+    values = {"start_epoch": max(1, round(0.15 * max_epochs)), "epochs": max_epochs}
+    for name in getattr(chosen, "left_open", []):
+        setattr(chosen, name, values[name])
 
 
 def _class_of(config: Mapping[str, Any], module: Any, what: str) -> tuple[type, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ausam_core.errors import AusamError
+from ausam_core.selection import InfoBatchSelection, Selection
 
 # Augmentations that make one picture of several: a loss of such a picture belongs to no sample.
 # AugMix mixes augmentations of one picture and is harmless.
@@ -51,6 +52,19 @@ def check_batch_is_not_mixed(model: nn.Module, dataset: Any) -> None:
             raise AusamError(
                 f"{name} mixes samples, and AUSAM needs a loss that belongs to one sample; remove "
                 "it, or train by SAM alone with alpha=1"
+            )
+
+
+def check_schedule(schedulers: Any, chosen: Selection) -> None:
+    """Refuse a learning-rate schedule in iterations where their number is not known beforehand."""
+    if not isinstance(chosen, InfoBatchSelection):
+        return
+    each = schedulers.values() if isinstance(schedulers, Mapping) else [schedulers]
+    for scheduler in (s for group in each for s in group):
+        if not scheduler.by_epoch:
+            raise AusamError(
+                f"InfoBatchSelection makes fewer batches in some epochs than in others, so "
+                f"{type(scheduler).__name__} cannot count iterations; give it by_epoch=True"
             )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ausam_core.batch import Batch
 from ausam_core.batch_sampler import SelectiveBatchSampler, own_rank
 from ausam_core.errors import AusamError
 from ausam_core.methods import StepResult
@@ -38,12 +39,12 @@ class BeforeLoading:
     def begin_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)
 
-    def choose(self, data_batch: Any) -> None:
-        """Check, once, that the loader hands over what the sampler chose."""
+    def choose(self, data_batch: Any) -> Batch:
+        """The batch as planned; checks, once, that the loader hands over what was chosen."""
         batch = self.sampler.current
         self.size, self.trained = batch.size, len(batch.indices)
         if self._compared:
-            return
+            return batch
         self._compared = True
         loaded = indices_of(data_batch)
         if loaded is not None and loaded != batch.indices:
@@ -52,10 +53,11 @@ class BeforeLoading:
                 f"{batch.indices[:4]}…; the loader must keep the order of its batch sampler "
                 "(in_order=True, no dataset wrapper that draws other samples)"
             )
+        return batch
 
     def learn(self, result: StepResult) -> None:
-        if self.selection.needs_difference and result.difference is None:
-            self.sampler.pass_over()
+        if self.selection.needs_losses and result.before is None:
+            self.sampler.pass_over()  # said once, when the run began
         else:
             self.sampler.record(result)
 
@@ -80,7 +82,7 @@ class InTheLoop:
         self.selection.forget_epoch()
         self._epoch, self._generator = epoch, epoch_generator(self.seed, epoch, own_rank())
 
-    def choose(self, data_batch: Any) -> None:
+    def choose(self, data_batch: Any) -> Batch:
         """Drop from the batch, in place, what is not to be trained."""
         indices = indices_of(data_batch)
         if indices is None:
@@ -95,9 +97,10 @@ class InTheLoop:
         self._indices = [indices[i] for i in kept.tolist()]
         if self.trained < self.size:
             take(data_batch, kept)
+        return Batch(self._indices, self.size, self._epoch)
 
     def learn(self, result: StepResult) -> None:
-        if not self.selection.needs_difference or result.difference is not None:
+        if not self.selection.needs_losses or result.before is not None:
             self.selection.record(self._indices, result)
 
     def end_epoch(self) -> None:

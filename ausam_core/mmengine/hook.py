@@ -25,16 +25,18 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
-from ausam_core.mmengine.build import build_selection, set_start_epoch
+from ausam_core.mmengine.build import build_selection, set_epochs
 from ausam_core.mmengine.checks import (
     check_batch_is_not_mixed,
     check_conflicts,
     check_loop,
+    check_schedule,
     nominal_batch_size,
 )
 from ausam_core.mmengine.choosing import BeforeLoading, Choosing, InTheLoop
 from ausam_core.mmengine.keyed_pipeline import batch_length, key_dataset
-from ausam_core.mmengine.optim_wrapper import MethodMixin, promote
+from ausam_core.mmengine.method_mixin import MethodMixin
+from ausam_core.mmengine.optim_wrapper import promote
 from ausam_core.mmengine.random_state import capture_random_state, restore_random_state
 from ausam_core.selection import AllSamples
 
@@ -136,8 +138,9 @@ class AUSAMHook(Hook):
         if self._active:
             check_loop(runner.train_loop)
             check_batch_is_not_mixed(runner.model, loader.dataset)
-            self._wrapper.record_losses = self.choosing.selection.needs_difference
-        set_start_epoch(self.choosing.selection, runner.max_epochs)
+            check_schedule(runner.param_schedulers, self.choosing.selection)
+            self._wrapper.record_losses = self.choosing.selection.needs_losses
+        set_epochs(self.choosing.selection, runner.max_epochs)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             self._exact_resume = False  # its workers started before the run, with the old pipeline
         self._key[0] = seed
@@ -147,7 +150,7 @@ class AUSAMHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        if self._active and self.choosing.selection.needs_difference:
+        if self._active and self.choosing.selection.needs_losses:
             if not self._wrapper.sees_each_sample:
                 print_log(
                     "AUSAM found no module that computes the loss of each sample in "
@@ -178,7 +181,7 @@ class AUSAMHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._active:
-            self.choosing.choose(data_batch)
+            self._wrapper.batch = self.choosing.choose(data_batch)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -201,6 +204,7 @@ class AUSAMHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Before CheckpointHook saves: an epoch that cannot go on must not be saved as good."""
         self._wrapper.method.skipping.check()
+        self._wrapper.method.end_epoch()
         if self._active:
             self.choosing.end_epoch()
         if self._exact_resume:

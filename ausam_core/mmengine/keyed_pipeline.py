@@ -86,6 +86,8 @@ def key_dataset(dataset: Any, key: Tensor, keyed_randomness: bool = True) -> boo
     Returns:
         Whether that was possible; data sets that repeat or rearrange samples are left alone.
     """
+    if getattr(dataset, "is_keyed", False):
+        return True  # its augmentation is a function of (seed, epoch, index) by itself
     if isinstance(dataset, ConcatDataset):
         parts = list(dataset.datasets)
         offsets = [0, *dataset.cumulative_sizes[:-1]]
@@ -100,8 +102,16 @@ def key_dataset(dataset: Any, key: Tensor, keyed_randomness: bool = True) -> boo
 
 
 def indices_of(data_batch: Any) -> list[int] | None:
-    """The indices that the samples of a collated batch carry, or None where they carry none."""
-    samples = data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None
+    """The indices that the samples of a collated batch carry, or None where they carry none.
+
+    They stand in the data samples, or, for data that is on the device already, are the batch:
+    ``dict(index=LongTensor[K])``.
+    """
+    if not isinstance(data_batch, Mapping):
+        return None
+    if isinstance(data_batch.get("index"), Tensor):
+        return data_batch["index"].tolist()
+    samples = data_batch.get("data_samples")
     if not isinstance(samples, (list, tuple)) or not samples:
         return None
     found = [s.metainfo.get(INDEX) for s in samples if isinstance(s, BaseDataElement)]
@@ -118,9 +128,23 @@ def batch_length(data_batch: Any) -> int:
 
 def take(data_batch: dict[str, Any], positions: Tensor) -> None:
     """Keep only some samples of a collated batch, in place."""
-    chosen, size = positions.tolist(), len(data_batch["data_samples"])
-    for key, value in data_batch.items():
-        if isinstance(value, torch.Tensor) and value.dim() and len(value) == size:
-            data_batch[key] = value[positions.to(value.device)]
-        elif isinstance(value, (list, tuple)) and len(value) == size:
-            data_batch[key] = type(value)(value[i] for i in chosen)
+    data_batch.update(part_of_batch(dict(data_batch), positions, batch_length(data_batch)))
+
+
+def part_of_batch(value: Any, positions: Tensor, size: int) -> Any:
+    """Some samples of whatever holds a batch: a tensor or a list of its length, or a dict of such.
+
+    Args:
+        value: a batch, or a part of one.
+        positions: the samples to keep, ``[N']``, int64.
+        size: number of samples in the batch.
+    """
+    if isinstance(value, Tensor):
+        return value[positions.to(value.device)] if value.dim() and len(value) == size else value
+    if isinstance(value, Mapping):
+        return {k: part_of_batch(v, positions, size) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and len(value) == size:
+        return type(value)(value[i] for i in positions.tolist())
+    if isinstance(value, (list, tuple)):
+        return type(value)(part_of_batch(v, positions, size) for v in value)
+    return value
