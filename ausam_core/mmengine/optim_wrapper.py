@@ -58,17 +58,30 @@ class SAMAmpOptimWrapper(MethodMixin, AmpOptimWrapper):
             AmpOptimWrapper.__init__(self, loss_scale=loss_scale, dtype=dtype, **kwargs)
         else:
             OptimWrapper.__init__(self, **kwargs)
-            self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
-            settings = (
-                dict(loss_scale)
-                if isinstance(loss_scale, dict)
-                else {"init_scale": loss_scale}
-                if isinstance(loss_scale, float)
-                else {}
-            )
-            self.loss_scaler = torch.amp.GradScaler(get_device(), **settings)
-            self.cast_dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+            self._start_on_the_cpu(loss_scale, dtype)
         self.set_method(method or dict(type="SAM"), loss_modules)
+
+    def _start_on_the_cpu(
+        self, loss_scale: str | float | dict[str, Any], dtype: str | torch.dtype | None
+    ) -> None:
+        if dtype not in (None, "bfloat16", torch.bfloat16):
+            raise AusamError(
+                f"mixed precision on the CPU is bfloat16, found dtype={dtype!r}; leave dtype out, "
+                "or train on a GPU"
+            )
+        if loss_scale == "dynamic":
+            settings = {}
+        elif isinstance(loss_scale, float):
+            settings = {"init_scale": loss_scale}
+        elif isinstance(loss_scale, dict):
+            settings = loss_scale
+        else:
+            raise AusamError(
+                f'loss_scale must be "dynamic", a float, or a dict, found {loss_scale!r}'
+            )
+        self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
+        self.loss_scaler = torch.amp.GradScaler(get_device(), **settings)
+        self.cast_dtype = torch.bfloat16
 
 
 _PROMOTED = {OptimWrapper: SAMOptimWrapper, AmpOptimWrapper: SAMAmpOptimWrapper}
