@@ -37,5 +37,8 @@ class Batch(NamedTuple):
 
 
 def number_kept(alpha: float, batch_size: int) -> int:
-    """``⌊αK⌋``, at least 1 (a short last batch); 1e-9 keeps ``0.7 · 10`` from becoming 6."""
-    return max(1, math.floor(alpha * batch_size + 1e-9))
+    """``⌊αK⌋``, but at least 2 where there are 2: BatchNorm cannot normalise a single sample.
+
+    The bound matters for a short last batch; 1e-9 keeps ``0.7 · 10`` from becoming 6.
+    """
+    return max(min(2, batch_size), math.floor(alpha * batch_size + 1e-9))

@@ -73,7 +73,7 @@ class GradientNormSelection(Selection):
 
     Args:
         num_samples: size n of the data set.
-        alpha: share α of each batch that is trained, in (0, 1].
+        alpha: share α of each batch that is trained, in (0, 1]; ⌊αK⌋ samples, but at least 2.
         s_min, s_max: bounds of Eq. 10; only their ratio matters. 0 < s_min ≤ s_max.
         start_epoch: E_start: s_max rises linearly from s_min in epoch 0 to its value in this epoch.
             The authors' code takes 30 of 200 epochs; for shorter runs take 15 %.

@@ -85,16 +85,18 @@ class InfoBatchSelection(Selection):
         kept, weights = self._prune(indices, epoch, generator)
         size = _same_on_all_ranks(len(kept))
         batches = size // batch_size if drop_last else math.ceil(size / batch_size)
-        self._planned = batches
+        ends = [min((i + 1) * batch_size, size) for i in range(batches)]
+        if len(ends) > 1 and ends[-1] - ends[-2] == 1:
+            del ends[-2]  # BatchNorm cannot normalise a single sample: one batch of K + 1
+        self._planned = len(ends)
         stands_for = len(indices) / max(size, 1)
-        for i in range(batches):
-            part = slice(i * batch_size, min((i + 1) * batch_size, size))
-            samples = kept[part].tolist()
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            samples = kept[start:end].tolist()
             yield Batch(
                 samples,
                 round(len(samples) * stands_for),
                 epoch,
-                None if weights is None else Weights(weights[part], self.loss),
+                None if weights is None else Weights(weights[start:end], self.loss),
             )
 
     def num_batches(self, num_samples: int, batch_size: int, drop_last: bool) -> int:

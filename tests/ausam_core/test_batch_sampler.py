@@ -52,13 +52,13 @@ def test_the_length_is_that_without_selection(alpha, drop_last):
 
 def test_every_batch_keeps_its_share_and_its_order():
     for batch, size in zip(sampler(UniformSelection(10, 0.5)), (4, 4, 2), strict=True):
-        assert len(batch) == size // 2 and batch == sorted(batch)
+        assert len(batch) == max(2, size // 2) and batch == sorted(batch)
 
 
 def test_the_first_epoch_of_ausam_is_whole_and_later_ones_are_not():
     batches = sampler(GradientNormSelection(10))
     assert [len(b) for b in run_epoch(batches, 0)] == [4, 4, 2]
-    assert [len(b) for b in run_epoch(batches, 1)] == [2, 2, 1]
+    assert [len(b) for b in run_epoch(batches, 1)] == [2, 2, 2]
 
 
 def test_draws_are_a_function_of_seed_epoch_and_rank():

@@ -1,0 +1,73 @@
+"""Two real processes under torchrun: ranks decide, draw and end alike."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent / "two_ranks.py"
+CASES = (
+    "Base, SAM, SAM local, AUSAM, AUSAM local, GSAM, LookSAM, ESAM, AESAM, VSAM, SAF, MESA, "
+    "InfoBatch, SAM accumulated"
+).split(", ")
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_every_case_ran(ranks):
+    assert list(ranks[0]) == CASES
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_ranks_end_with_the_same_weights(ranks, case):
+    a, b = (rank[case] for rank in ranks)
+    assert a["finite"] and a["weights"] == b["weights"] and a["steps"] == b["steps"]
+
+
+@pytest.mark.parametrize("case", ["SAM", "AUSAM", "GSAM", "LookSAM", "ESAM", "VSAM"])
+def test_a_global_perturbation_is_the_same_on_both_ranks(ranks, case):
+    assert ranks[0][case]["epsilon"] == ranks[1][case]["epsilon"] is not None
+
+
+@pytest.mark.parametrize("case", ["SAM local", "AUSAM local"])
+def test_a_local_perturbation_is_each_ranks_own(ranks, case):
+    assert ranks[0][case]["epsilon"] != ranks[1][case]["epsilon"]
+    assert ranks[0][case]["weights"] != ranks[0][case.split()[0]]["weights"]
+
+
+@pytest.mark.parametrize("case", ["AUSAM", "AUSAM local", "InfoBatch"])
+def test_scores_are_merged_and_the_same_on_both_ranks(ranks, case):
+    a, b = (rank[case]["scores"] for rank in ranks)
+    assert a == b and not any(math.isnan(score) for score in a)
+
+
+def test_every_trained_sample_is_counted_once(ranks):
+    """Each rank takes 26 of 52, in batches of 8: whole in epoch 0, then 4 + 4 + 4 + 2 of them."""
+    assert ranks[0]["AUSAM"]["visits"] == 2 * (26 + 3 * 14)
+
+
+def test_the_outputs_that_saf_stored_survive_reshuffling(ranks):
+    """After the exchange both ranks hold an output of every sample of the last epochs."""
+    for rank in ranks:
+        assert set(rank["SAF"]["table"].values()) == {0}
+
+
+def test_info_batch_runs_as_many_batches_on_both_ranks_and_fewer_than_all(ranks):
+    assert ranks[0]["InfoBatch"]["steps"] == ranks[1]["InfoBatch"]["steps"] < 16

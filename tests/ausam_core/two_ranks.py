@@ -1,0 +1,115 @@
+"""Run by torchrun from test_distributed.py: every method on two ranks; prints what each found."""
+
+import json
+import os
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+import ausam_core
+from ausam_core import (
+    AllSamples,
+    ForwardRecord,
+    GradientNormSelection,
+    InfoBatchSelection,
+    SelectiveBatchSampler,
+)
+
+N = 52  # not a multiple of what two ranks take: samplers pad
+G = torch.Generator().manual_seed(0)
+DATA = TensorDataset(torch.randn(N, 6, generator=G), torch.randint(3, (N,), generator=G))
+
+
+def network():
+    torch.manual_seed(0)
+    layers = nn.Linear(6, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)
+    # Every rank keeps its own running statistics, as MMEngine does.
+    return DistributedDataParallel(nn.Sequential(*layers), broadcast_buffers=False)
+
+
+def train(method_name, settings, selection, epochs=4, accumulate=1):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    method = getattr(ausam_core, method_name)(optimizer, model, **settings)
+    sampler = SelectiveBatchSampler(DistributedSampler(DATA), 8, selection, seed=3)
+    epsilons, steps = [], 0
+
+    def closure_for(x, y):
+        def closure(subset=slice(None)):
+            if ausam_core.in_second_pass() and not epsilons:
+                epsilons.append([float(p.detach().double().sum()) for p in model.parameters()])
+            outputs = model(x[subset])
+            losses = F.cross_entropy(outputs, y[subset], reduction="none")
+            return ForwardRecord(losses.mean(), losses, outputs)
+
+        return closure
+
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        batches = []
+        for x, y in DataLoader(DATA, batch_sampler=sampler):
+            batches.append(len(x))
+            last = len(batches) % accumulate == 0
+            if last:
+                result = method.accumulate(
+                    closure_for(x, y), batch=sampler.current, factor=1 / accumulate
+                )
+                method.update()
+            else:
+                with model.no_sync():
+                    result = method.accumulate(
+                        closure_for(x, y), batch=sampler.current, factor=1 / accumulate
+                    )
+            steps += 1
+            sampler.record(result)
+        method.end_epoch()
+    scores = getattr(selection, "scores", None)
+    return {
+        "weights": [p.detach().double().sum().item() for p in model.parameters()],
+        "finite": all(bool(p.isfinite().all()) for p in model.parameters()),
+        "epsilon": epsilons[0] if epsilons else None,
+        "steps": steps,
+        "scores": None if scores is None else scores.of(torch.arange(N)).tolist(),
+        "visits": None if scores is None else int(scores._count.sum()),
+        "table": {
+            epoch: table[:N].isnan().any(1).sum().item()
+            for epoch, table in getattr(method, "_tables", {}).items()
+        },
+    }
+
+
+CASES = {
+    "Base": ("Base", {}, AllSamples()),
+    "SAM": ("SAM", {}, AllSamples()),
+    "SAM local": ("SAM", dict(perturb="local"), AllSamples()),
+    "AUSAM": ("SAM", {}, GradientNormSelection(N, start_epoch=1)),
+    "AUSAM local": ("SAM", dict(perturb="local"), GradientNormSelection(N, start_epoch=1)),
+    "GSAM": ("GSAM", {}, AllSamples()),
+    "LookSAM": ("LookSAM", dict(k=3), AllSamples()),
+    "ESAM": ("ESAM", {}, AllSamples()),
+    "AESAM": ("AESAM", dict(total_steps=16), AllSamples()),
+    "VSAM": ("VSAM", dict(window=4), AllSamples()),
+    "SAF": ("SAF", dict(start_epoch=0, lag=1), AllSamples()),
+    "MESA": ("MESA", dict(decay=0.5), AllSamples()),
+    "InfoBatch": ("SAM", {}, InfoBatchSelection(N, epochs=4, delta=1.0)),
+}
+
+
+def main():
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    found = {name: train(*case) for name, case in CASES.items()}
+    found["SAM accumulated"] = train("SAM", {}, AllSamples(), accumulate=2)
+    with open(os.path.join(sys.argv[1], f"{dist.get_rank()}.json"), "w") as file:
+        json.dump(found, file)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
