@@ -36,6 +36,7 @@ class RunningStatistics:
         ]
         self._batch_norms = [m for m in owners if isinstance(m, _BatchNorm)]
         self._others = [m for m in owners if not isinstance(m, _BatchNorm)]
+        self.keep()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -54,3 +55,22 @@ class RunningStatistics:
             if buffers:
                 with torch.no_grad():
                     torch._foreach_copy_(buffers, kept)
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Remember the statistics as they are, for :meth:`repair`."""
+        self._kept = [b.clone() for b in self._buffers()]
+
+    @torch.no_grad()
+    def repair(self) -> None:
+        """Put back what a forward that was not finite left in the running statistics.
+
+        An update can be skipped afterwards, but NaN in a running mean stays for ever. Entries that
+        are not finite get the value that was kept.
+        """
+        for buffer, good in zip(self._buffers(), self._kept, strict=True):
+            buffer.copy_(torch.where(buffer.isfinite(), buffer, good))
+
+    def _buffers(self) -> list[Tensor]:
+        owners = (*self._batch_norms, *self._others)
+        return [b for m in owners for b in m.buffers(recurse=False) if b.is_floating_point()]

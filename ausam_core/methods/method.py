@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.batch import Batch
+from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, loss_difference
 from ausam_core.passes import ClosurePasses, Passes
@@ -88,6 +89,8 @@ class Method(ABC):
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self.clip_grad_norm = clip_grad_norm
         self.skipping = SkipNonFinite(max_skips)
+        self.statistics = RunningStatistics(model)
+        self._skipped_before = 0
         self._finite: Tensor | None = None
 
     #: Whether the method itself needs the loss of each sample, whatever the selection needs.
@@ -189,7 +192,28 @@ class Method(ABC):
             self.scaler.load_state_dict(state["scaler"])
         RandomState.from_state_dict(state["random_state"]).restore()
         self.skipping.load_state_dict(state["skipping"])
+        self._skipped_before = self.skipping.read()[0]
         self.load_method_state(state["method"])
+
+    def check(self) -> int:
+        """Look after updates that were skipped; call it where the log is written.
+
+        Waits for the device. Running statistics that a bad batch made NaN get the values that they
+        had at the last call.
+
+        Returns:
+            Updates skipped so far.
+
+        Raises:
+            AusamError: if ``max_skips`` updates in a row were skipped.
+        """
+        skipped = self.skipping.check()
+        if skipped > self._skipped_before:
+            self.statistics.repair()
+        else:
+            self.statistics.keep()
+        self._skipped_before = skipped
+        return skipped
 
     def end_epoch(self) -> None:
         """Let the ranks exchange what they found; every rank calls it, before saving.

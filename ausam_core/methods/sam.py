@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.method import Method, StepResult
@@ -72,7 +71,6 @@ class SAM(Method):
             names=parameter_names(model),
             exclude=exclude,
         )
-        self.statistics = RunningStatistics(model)
         self.local_first_pass = perturb == "local"
         self.replay_random_state = replay_random_state
 

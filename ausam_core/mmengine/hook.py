@@ -196,14 +196,14 @@ class AUSAMHook(Hook):
             self._images, self._trained = self._images + size, self._trained + size
         # On the CPU looking costs nothing; on a device it is done where the log waits anyway.
         logs = self.every_n_inner_iters(batch_idx, self._log_interval)
-        if logs or result.finite.device.type == "cpu":
-            self._wrapper.method.skipping.check()
+        if logs or (result.finite.device.type == "cpu" and not result.finite):
+            self._wrapper.method.check()
         if logs:
             self._log(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Before CheckpointHook saves: an epoch that cannot go on must not be saved as good."""
-        self._wrapper.method.skipping.check()
+        self._wrapper.method.check()
         self._wrapper.method.end_epoch()
         if self._active:
             self.choosing.end_epoch()

@@ -69,6 +69,20 @@ def test_too_many_in_a_row_stop_the_run(model):
         stepper.skipping.check()
 
 
+def test_running_statistics_that_a_bad_batch_poisoned_are_put_back(model):
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    method = SAM(torch.optim.SGD(model.parameters(), lr=0.1), model)
+    x = torch.randn(8, 4)
+    method.step(lambda: model(x).square().sum(1))
+    assert method.check() == 0
+    good = model[1].running_mean.clone()
+    method.step(lambda: model(x * float("nan")).square().sum(1))
+    assert model[1].running_mean.isnan().all()
+    assert method.check() == 1 and torch.equal(model[1].running_mean, good)
+    method.step(lambda: model(x).square().sum(1))
+    assert method.check() == 1 and not torch.equal(model[1].running_mean, good)
+
+
 def test_a_run_of_zero_is_no_limit(model):
     with pytest.raises(AusamError, match="max_in_a_row must be 1 or more, found 0"):
         Base(torch.optim.SGD(model.parameters(), lr=0.1), model, max_skips=0)
