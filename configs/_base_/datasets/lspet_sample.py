@@ -1,6 +1,6 @@
-"""1,500 + 150 sport images of `tests/data/pose`, in the form of MPII, at 96 x 96."""
+"""1,500 + 150 sport images of `tests/data/pose`, in the form of MPII, at 64 x 64."""
 
-codec = dict(type="SimCCLabel", input_size=(96, 96), sigma=4.0, simcc_split_ratio=2.0)
+codec = dict(type="SimCCLabel", input_size=(64, 64), sigma=4.0, simcc_split_ratio=2.0)
 
 train_pipeline = [
     dict(type="LoadPoseImage"),
@@ -20,7 +20,7 @@ val_pipeline = [
 
 data_root = "{{ fileDirname }}/../../../tests/data/pose/lspet/"  # from any working directory
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),

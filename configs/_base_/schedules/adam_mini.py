@@ -1,6 +1,6 @@
 """Adam with a rise and a cosine fall of the learning rate, for minutes on two CPU cores."""
 
-train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=15)
 
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-3, weight_decay=1e-4, fused=True)
@@ -9,11 +9,11 @@ param_scheduler = [
     dict(
         type="LinearLR",
         begin=0,
-        end=2,
+        end=3,
         start_factor=0.01,
         by_epoch=True,
         convert_to_iter_based=True,
     ),
-    dict(type="CosineAnnealingLR", begin=2, end=20, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=3, end=60, by_epoch=True, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=32)

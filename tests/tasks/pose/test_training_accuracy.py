@@ -43,9 +43,9 @@ def runner(tmp_path: Path, hooks: list, *, name: str = "adam_mini", interval: in
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
         cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
         cfg.model.backbone.update(base_channels=8, stem_channels=8)
-        cfg.model.head.update(in_channels=64)
-        cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        cfg.train_dataloader.dataset.indices = 14
+        cfg.model.head.update(in_channels=8 * 2 ** (cfg.model.backbone.num_stages - 1))
+        cfg.train_dataloader.update(batch_size=8, num_workers=0, persistent_workers=False)
+        cfg.train_dataloader.dataset.indices = 56
         cfg.default_hooks.logger.interval = interval
         cfg.default_hooks.checkpoint = None
         cfg.randomness = dict(seed=0)
@@ -114,7 +114,7 @@ def test_names_are_restored_after_each_forward_and_after_an_error(tmp_path, call
     hook.before_train(run)
     run.model.train()
     with pytest.raises(Exception, match="data_samples|NoneType"):
-        run.model(torch.zeros(2, 3, 96, 96), None, mode="loss")
+        run.model(torch.zeros(2, 3, 64, 64), None, mode="loss")
     assert (head.simcc_pck_accuracy, head.to_numpy) == before
     hook.after_train(run)
     assert not run.model._forward_hooks and not run.model._forward_pre_hooks
