@@ -145,6 +145,10 @@ class AUSAMHook(Hook):
             self._exact_resume = False  # its workers started before the run, with the old pipeline
         self._key[0] = seed
         self._keyed = key_dataset(loader.dataset, self._key, self._exact_resume)
+        if self._exact_resume and loader.generator is None:
+            # Starting workers takes a random number. Persistent ones start once, and once more in
+            # a resumed run: taken from torch's own generator it would shift what comes after.
+            loader.generator = torch.Generator().manual_seed(seed)
         self._log_interval = next(
             (h.interval for h in runner.hooks if isinstance(h, LoggerHook)), 50
         )

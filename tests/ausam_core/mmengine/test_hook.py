@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.ausam_core.mmengine.tiny import (
     augment,
     flat,
     hook_of,
+    lines_of,
     make_runner,
     pack,
     same,
@@ -213,7 +213,7 @@ def test_a_selection_by_iterations_is_refused(selection, tmp_path):
         runner.train()
 
 
-def test_a_model_that_returns_a_vector_of_losses_needs_no_handler(tmp_path, caplog):
+def test_a_model_that_returns_a_vector_of_losses_needs_no_handler(tmp_path):
     runs = [
         train(
             tmp_path, model=Net(loss=loss), selection=HALF, hooks=[dict(type="AUSAMHook")], epochs=3
@@ -236,7 +236,6 @@ class Functional(Net):
 
 @pytest.mark.parametrize("selection", [None, HALF], ids=["in the loop", "before loading"])
 def test_a_loss_without_a_module_warns_loudly_and_draws_uniformly(selection, tmp_path):
-    lines = []
     runner = make_runner(
         tmp_path,
         model=Functional(loss=None),
@@ -244,21 +243,16 @@ def test_a_loss_without_a_module_warns_loudly_and_draws_uniformly(selection, tmp
         hooks=[dict(type="AUSAMHook", **({} if selection else dict(selection=HALF)))],
         epochs=3,
     )
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append((record.levelno, record.getMessage()))
-    runner.logger.addHandler(handler)
+    lines = lines_of(runner)
     runner.train()
-    assert [m for level, m in lines if level == logging.WARNING and "UNIFORMLY" in m]
+    assert [line for line in lines if "UNIFORMLY" in line]
     scores = hook_of(runner).choosing.selection.scores
     assert scores.of(torch.arange(24)).isnan().all()
 
 
 def test_no_warning_where_the_loss_of_each_sample_is_seen(tmp_path):
-    lines = []
     runner = make_runner(tmp_path, selection=HALF, hooks=[dict(type="AUSAMHook")])
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    runner.logger.addHandler(handler)
+    lines = lines_of(runner)
     runner.train()
     assert not [line for line in lines if "AUSAM" in line]
 

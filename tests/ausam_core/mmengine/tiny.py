@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -243,13 +244,27 @@ def make_runner(
     )
 
 
+def finish(runner: Runner) -> Runner:
+    """Train, then end the workers; left to the garbage collector each takes five seconds to end."""
+    runner.train()
+    runner.train_loop.dataloader._iterator = None
+    return runner
+
+
 def train(work_dir: Path | str, **kwargs: Any) -> Runner:
     """Make a runner, train, give it back."""
-    runner = make_runner(work_dir, **kwargs)
-    runner.train()
-    return runner
+    return finish(make_runner(work_dir, **kwargs))
 
 
 def hook_of(runner: Runner) -> Any:
     """The AUSAMHook of a runner."""
     return next(h for h in runner.hooks if type(h).__name__ == "AUSAMHook")
+
+
+def lines_of(runner: Runner) -> list[str]:
+    """Warnings that the runner's logger will have given by the time one looks."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    return lines
