@@ -33,7 +33,9 @@ def mean_loss(per_sample: Tensor, weights: Tensor | None = None) -> Tensor:
     The sum of the weights does not enter: a weight of 1/(1−r) stands for samples that were left
     out, and they count in the gradient as if they were there.
     """
-    return per_sample.mean() if weights is None else (per_sample * weights.to(per_sample)).mean()
+    if weights is None:
+        return per_sample.mean()
+    return (per_sample * weights.to(per_sample, non_blocking=True)).mean()
 
 
 def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> ForwardRecord:
