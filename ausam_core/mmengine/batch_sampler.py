@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS
@@ -53,3 +53,14 @@ class SelectiveBatchSampler(batch_sampler.SelectiveBatchSampler):
             seed = getattr(sampler, "seed", 0)
         chosen = build_selection(selection, len(sampler.dataset))
         super().__init__(sampler, batch_size, chosen, drop_last=drop_last, seed=seed)
+        #: Set by the hook, which tells the epochs and records what came of each batch.
+        self.attended = False
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if not self.attended:
+            raise AusamError(
+                "the SelectiveBatchSampler in train_dataloader has no AUSAMHook, without which it "
+                "would never learn a score; add dict(type='AUSAMHook') to custom_hooks, in a run "
+                "by epochs"
+            )
+        yield from super().__iter__()

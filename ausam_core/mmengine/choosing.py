@@ -27,6 +27,7 @@ class BeforeLoading:
         self.sampler, self.selection = sampler, sampler.selection
         self.size = self.trained = 0
         self._compared = False
+        sampler.attended = True
 
     @property
     def seed(self) -> int:
