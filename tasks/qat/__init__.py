@@ -1,0 +1,1 @@
+"""Quantization-aware training: put `tasks.qat` under a config's `custom_imports`."""
