@@ -76,14 +76,14 @@ def test_gradients_are_the_closed_form_of_the_paper(grid, ste):
 
 def test_at_two_bits_the_two_masks_disagree_in_the_sign_of_every_third_step():
     """Regression: a recipe that says LSQ and masks after rounding trains other steps."""
-    draws = (100, 64, 3, 3)
+    draws = (500, 64, 3, 3)
     grid, found = Grid(2, True), {}
     for ste in ("clip", "round"):
-        values, step = leaves(gaussian(grid, draws, seed=11), torch.full((100,), 1.04))
+        values, step = leaves(gaussian(grid, draws, seed=11), torch.full((500,), 1.04))
         one(values, step, grid, ste=ste).backward(gaussian(grid, draws, seed=12))
         found[ste] = step.grad, (values.grad == 0).float().mean().item()
     disagree = (found["clip"][0] * found["round"][0] < 0).float().mean().item()
-    assert disagree == pytest.approx(0.36, abs=0.12)
+    assert disagree == pytest.approx(0.30, abs=0.06)
     assert found["clip"][1] - found["round"][1] == pytest.approx(0.103, abs=0.01)
 
 
