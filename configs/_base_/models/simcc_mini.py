@@ -15,6 +15,7 @@ model = dict(
     backbone=dict(
         type="ResNet",
         depth=18,
+        deep_stem=True,
         stem_channels=32,
         base_channels=32,
         num_stages=3,
@@ -32,6 +33,11 @@ model = dict(
         deconv_out_channels=None,
         loss=dict(type="KLDiscretLoss", use_target_weight=True),
         decoder=dict(type="SimCCLabel", input_size=(64, 64), sigma=4.0, simcc_split_ratio=2.0),
+        # MMPose's default, 0.001 for the convolution, spends the first epochs on leaving zero.
+        init_cfg=[
+            dict(type="Normal", layer="Conv2d", std=0.05),
+            dict(type="Normal", layer="Linear", std=0.05, bias=0),
+        ],
     ),
     test_cfg=dict(flip_test=True),
 )
