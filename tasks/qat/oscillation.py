@@ -1,0 +1,116 @@
+"""Weights that jump to and fro between two codes: measured, and if wanted damped or frozen.
+
+Nagel et al., "Overcoming Oscillations in Quantization-Aware Training" (ICML 2022). A weight
+oscillates in a step where its code changes against the direction of its last change (Eq. 3);
+``f ← m·o + (1 − m)·f`` is how often (Eq. 4). They hold the harm to be mostly in depthwise nets at 4
+bits and fewer.
+
+All of it looks at the latent weights after the update: what a perturbation does to the codes does
+not count, and a step counts once, however many passes it took.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tasks.qat.grid import per_channel
+from tasks.qat.network import QuantizedNetwork
+
+OSCILLATES = 0.005
+"""A weight with a higher frequency counts as oscillating, as in the paper's tables."""
+
+
+class Oscillation:
+    """Counts reversals of codes, step by step.
+
+    Args:
+        network: its quantized layers are watched.
+        momentum: m of the moving averages.
+        per_layer: how many evenly spread weights of each layer are watched; None is all. Freezing
+            needs all.
+    """
+
+    def __init__(
+        self, network: QuantizedNetwork, momentum: float = 0.01, per_layer: int | None = 4096
+    ) -> None:
+        self.network, self.momentum, self.per_layer = network, momentum, per_layer
+        codes = self._codes()
+        self.codes = codes.to(torch.int8)
+        self.direction = torch.zeros_like(self.codes)
+        self.frequency = torch.zeros_like(codes)
+        self.average = codes
+        self.frozen = torch.zeros_like(self.codes, dtype=torch.bool)
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Look at the codes once; call it after each update."""
+        now = self._codes()
+        change = (now - self.codes).sign().to(torch.int8)
+        reversed_ = change * self.direction < 0
+        self.direction = torch.where(change != 0, change, self.direction)
+        self.frequency.lerp_(reversed_.to(self.frequency), self.momentum)
+        self.average.lerp_(now, self.momentum)
+        self.codes = now.to(torch.int8)
+
+    def rate(self) -> Tensor:
+        """The share of watched weights that oscillate, 0-dim, on the device."""
+        return (self.frequency > OSCILLATES).float().mean()
+
+    @torch.no_grad()
+    def freeze(self, threshold: float) -> None:
+        """Hold weights with a higher frequency at their mean code, for ever (paper, section 4.3).
+
+        Call it after :meth:`count`. A frozen weight is put to the middle of its code, where no
+        update of its step can tip it.
+        """
+        self.frozen |= self.frequency > threshold
+        held = self.average.round()
+        at = 0
+        for _, layer in self.network.layers():
+            weight = layer.weight
+            part = slice(at, at + weight.numel())
+            value = held[part].view(weight.shape) * per_channel(layer.step, weight)
+            weight.copy_(torch.where(self.frozen[part].view(weight.shape), value, weight))
+            at += weight.numel()
+        # a frozen weight's average stays what it was frozen at
+        self.average = torch.where(self.frozen, held, self.average)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors only."""
+        names = ("codes", "direction", "frequency", "average", "frozen")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value.to(getattr(self, name)))
+
+    @torch.no_grad()
+    def _codes(self) -> Tensor:
+        """The codes of the watched weights of all layers, one after the other, fp32."""
+        return torch.cat([self._watched(layer.codes()) for _, layer in self.network.layers()])
+
+    def _watched(self, values: Tensor) -> Tensor:
+        flat = values.flatten()
+        if self.per_layer is None or len(flat) <= self.per_layer:
+            return flat
+        # odd, so that all positions of a kernel are visited
+        return flat[:: (len(flat) // self.per_layer) | 1]
+
+
+@torch.no_grad()
+def dampen(network: QuantizedNetwork, amount: float) -> None:
+    """Draw latent weights towards the middle of their codes: ``w ← w − amount·(w − Q(w))``.
+
+    The gradient step of the paper's dampening loss (section 4.2), ``λ‖Q(w) − clip(w)‖²`` with
+    ``amount = 2·lr·λ``, apart from the optimizer as AdamW does with weight decay: it enters neither
+    momentum, nor ε, nor the losses that AUSAM compares. Weights outside the grid stay.
+    """
+    for _, layer in network.layers():
+        weight, step = layer.weight, per_channel(layer.step, layer.weight)
+        low, high = layer.grid.low * step, layer.grid.high * step
+        pull = layer.codes() * step - weight
+        weight.addcmul_(pull, ((weight > low) & (weight < high)).to(weight), value=amount)
