@@ -236,7 +236,12 @@ class Method(ABC):
         grad_norm: Tensor | None,
         finite: Tensor,
     ) -> StepResult:
-        """Put what the passes gave into the result of the step, detached."""
+        """Put what the passes gave into the result of the step, detached.
+
+        Makes a loss scaler, which looks at the gradient alone, see what was not finite.
+        """
+        if self.scaler is not None:
+            self.poison(finite)
 
         def detached(record: ForwardRecord | None) -> Tensor | None:
             return (
@@ -254,12 +259,17 @@ class Method(ABC):
         )
 
     @torch.no_grad()
-    def finite_gradient(self, loss: Tensor) -> Tensor:
-        """Whether the loss and the gradient in ``.grad`` are finite, 0-dim bool on the device."""
+    def finite_gradient(self, *losses: Tensor) -> Tensor:
+        """Whether losses and the gradient in ``.grad`` are finite, 0-dim bool on the device.
+
+        An infinite loss may have a finite gradient, so the gradient alone does not tell.
+        """
         gradients = [
             p.grad for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None
         ]
-        return loss.abs() + global_norm(gradients).to(loss.device) < math.inf
+        norm = global_norm(gradients).to(losses[0].device)
+        # One operator for absolute values and sum of all.
+        return torch.linalg.vector_norm(torch.stack([norm, *losses])) < math.inf
 
     @torch.no_grad()
     def poison(self, finite: Tensor) -> None:

@@ -126,10 +126,9 @@ class SAM(Method):
     def perturbed_result(
         self, passes: Passes, first: ForwardRecord, second: ForwardRecord, climb: Climb
     ) -> StepResult:
-        """The result of a step with both passes; makes a scaler see what was not finite."""
-        finite = climb.finite.to(first.total.device) & self.finite_gradient(second.total)
-        if self.scaler is not None:
-            self.poison(finite)
+        """The result of a step with both passes."""
+        finite = climb.finite.to(first.total.device)
+        finite = finite & self.finite_gradient(first.total, second.total)
         return self.result(passes, first, second, passes.unscaled(climb.norm), finite)
 
     def plain_result(self, passes: Passes, first: ForwardRecord, norm: Tensor) -> StepResult:

@@ -75,17 +75,18 @@ def test_bf16_trains_close_to_fp32(tmp_path):
 
 
 class Inf:
-    """Makes the loss infinite in one pass of one step; its gradient too."""
+    """Makes the loss infinite in one pass of one step, and its gradient if ``gradient``."""
 
-    def __init__(self, step: int, second: bool, accumulate: int = 1) -> None:
-        self.step, self.second, self.calls, self.hit = step, second, 0, 0
+    def __init__(self, step: int, second: bool, gradient: bool = True) -> None:
+        self.step, self.second, self.gradient = step, second, gradient
+        self.calls = self.hit = 0
 
     def __call__(self, model, loss):
         if not in_second_pass():
             self.calls += 1
         if self.calls - 1 == self.step and in_second_pass() == self.second:
             self.hit += 1
-            return loss * math.inf
+            return loss * math.inf if self.gradient else loss + math.inf
         return loss
 
 
@@ -108,9 +109,12 @@ class Watch(Hook):
 @pytest.mark.parametrize("clip", [None, dict(max_norm=1.0)], ids=["no clip", "clip"])
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("second", [False, True], ids=["pass 1", "pass 2"])
+@pytest.mark.parametrize("gradient", [True, False], ids=["inf gradient", "inf loss"])
 @pytest.mark.parametrize("dtype", [precision("bfloat16"), precision("float16")])
-def test_an_inf_skips_the_step_and_backs_the_scale_off(dtype, second, accumulate, clip, tmp_path):
-    fault, watch = Inf(step=2, second=second), Watch()
+def test_an_inf_skips_the_step_and_backs_the_scale_off(
+    dtype, gradient, second, accumulate, clip, tmp_path
+):
+    fault, watch = Inf(step=2, second=second, gradient=gradient), Watch()
     wrapper = {
         **AMP,
         "dtype": dtype,
@@ -126,6 +130,16 @@ def test_an_inf_skips_the_step_and_backs_the_scale_off(dtype, second, accumulate
     assert torch.equal(watch.momentum[update], watch.momentum[1])
     assert not torch.equal(watch.weights[5], watch.weights[update])
     assert all(w.isfinite().all() for w in watch.weights)
+
+
+@pytest.mark.parametrize("gradient", [True, False], ids=["inf gradient", "inf loss"])
+def test_the_base_optimizer_skips_alike(gradient, tmp_path):
+    watch = Watch()
+    wrapper = {**AMP, "method": dict(type="Base"), "loss_scale": dict(init_scale=1024.0)}
+    fault = Inf(step=2, second=False, gradient=gradient)
+    train(tmp_path, model=Net(fault=fault), wrapper=wrapper, hooks=[watch], size=40)
+    assert watch.scales == [1024.0] * 2 + [512.0] * 3
+    assert torch.equal(watch.weights[2], watch.weights[1])
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="with an accelerator MMEngine's own wrapper decides")

@@ -48,7 +48,8 @@ class Points(BaseDataset):
 
     def __init__(self, size: int = 24, pipeline: Any = (pack,), **kwargs: Any) -> None:
         self.size = size
-        super().__init__(pipeline=list(pipeline), **kwargs)
+        # Serialising collects garbage in the whole process, for 24 samples.
+        super().__init__(pipeline=list(pipeline), serialize_data=False, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         generator = np.random.default_rng(7)
