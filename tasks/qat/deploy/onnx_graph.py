@@ -1,0 +1,105 @@
+"""A little builder around ``onnx.helper``, and what must be installed for it."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ausam_core.errors import AusamError
+
+INSTALL = 'pip install "ausam[export]"'
+INT2_OPSET, INT2_IR = 25, 13
+"""2-bit types exist since opset 25 and IR 13 (onnx 1.20); ONNX Runtime reads no later ones yet."""
+INT4_OPSET, INT4_IR = 21, 10
+_NEEDS = {"onnx": (1, 20), "onnxruntime": (1, 31)}
+
+
+def require(name: str, *, for_int2: bool) -> ModuleType:
+    """Import onnx or onnxruntime.
+
+    Raises:
+        AusamError: it is missing, or too old for 2-bit types: says the version and what to do.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise AusamError(f"{name} is not installed; {INSTALL}") from error
+    found = tuple(int(part) for part in module.__version__.split(".")[:2])
+    needed = _NEEDS[name]
+    if for_int2 and found < needed:
+        raise AusamError(
+            f"{name} {module.__version__} has no 2-bit types, {'.'.join(map(str, needed))} is "
+            f"needed; {INSTALL}, or export with --weights int8"
+        )
+    return module
+
+
+class OnnxGraph:
+    """Collects the nodes and constants of a graph.
+
+    Args:
+        int2: allow 2-bit types, which need a newer opset.
+    """
+
+    def __init__(self, int2: bool) -> None:
+        self.onnx = require("onnx", for_int2=int2)
+        self.int2 = int2
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def add(
+        self, op: str, inputs: list[str], output: str, *, outputs: list[str] | None = None, **attrs
+    ) -> str:
+        """A node; returns the name of its (first) output."""
+        named = outputs or [output]
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, named, name=output, **attrs))
+        return named[0]
+
+    def constant(self, name: str, values: Any, dtype: str) -> str:
+        """A constant of a NumPy dtype or a packed ONNX integer type; returns its name.
+
+        Args:
+            name: unique in the graph; a second one of the same name is the same constant.
+            values: array or number.
+            dtype: ``"float32"``, ``"float64"``, ``"int64"``, ``"uint8"``, ``"int8"``, or a packed
+                type: ``"int2"``, ``"int4"``, ``"uint4"``.
+        """
+        kind = getattr(
+            self.onnx.TensorProto,
+            {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper()),
+        )
+        array = np.asarray(values)
+        if dtype in ("int2", "int4", "uint2", "uint4"):
+            tensor = self.onnx.helper.make_tensor(
+                name, kind, array.shape, array.astype(np.int8).flatten()
+            )
+        else:  # raw bytes: the other form stores a negative int8 in ten
+            tensor = self.onnx.helper.make_tensor(
+                name, kind, array.shape, array.astype(dtype).tobytes(), raw=True
+            )
+        self.constants[name] = tensor
+        return name
+
+    def model(
+        self, image_shape: tuple[int, ...], output: str, classes: int, metadata: dict[str, str]
+    ) -> Any:
+        """The finished model, checked by onnx: ``images [N, C, H, W] → logits [N, classes]``."""
+        helper, types = self.onnx.helper, self.onnx.TensorProto
+        graph = helper.make_graph(
+            self.nodes,
+            "ausam",
+            [helper.make_tensor_value_info("images", types.FLOAT, ["N", *image_shape])],
+            [helper.make_tensor_value_info(output, types.FLOAT, ["N", classes])],
+            initializer=list(self.constants.values()),
+        )
+        opset, ir = (INT2_OPSET, INT2_IR) if self.int2 else (INT4_OPSET, INT4_IR)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="ausam"
+        )
+        model.ir_version = ir
+        helper.set_model_props(model, metadata)
+        self.onnx.checker.check_model(model, full_check=True)
+        return model
