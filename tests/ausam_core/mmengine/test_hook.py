@@ -82,9 +82,6 @@ def test_alpha_one_equals_sam_to_the_bit(form, tmp_path):
 
 
 def test_the_weights_that_the_moving_average_sees_are_never_perturbed(tmp_path):
-    class Copies(Hook):
-        """Recomputes the average from the weights that a SAM run without EMA has after a step."""
-
     still = dict(optimizer=dict(type="SGD", lr=0.0))
     model = Net()
     start = state_of(model)
@@ -169,48 +166,6 @@ def test_nothing_is_logged_between_the_lines_of_the_log(tmp_path):
     assert len(history["train/loss"]._log_history) == 8
     assert len(history["train/sam_grad_norm"]._log_history) == 2
     assert len(history["train/images_per_s"]._log_history) == 2
-
-
-@pytest.mark.parametrize("form", ["method alone", "selection"])
-def test_compiled_equals_uncompiled(form, tmp_path):
-    kwargs = dict(hooks=[dict(type="AUSAMHook")], selection=HALF) if form == "selection" else {}
-    from mmengine.config import Config
-
-    plain = train(tmp_path, epochs=2, **kwargs)
-    torch.compiler.reset()
-    compiled = train(tmp_path, epochs=2, cfg=Config(dict(compile=dict(backend="eager"))), **kwargs)
-    assert hasattr(compiled.model.train_step, "_torchdynamo_orig_callable")
-    torch.testing.assert_close(state_of(compiled.model), state_of(plain.model))
-    assert same(state_of(compiled.model), state_of(plain.model))
-
-
-ITERATIONS = dict(
-    train_cfg=dict(by_epoch=False, max_iters=5),
-    loader=dict(sampler=dict(type="InfiniteSampler", shuffle=True)),
-)
-
-
-def by_iterations(tmp_path, **kwargs):
-    runner = make_runner(tmp_path, **kwargs)
-    runner._train_dataloader["sampler"] = dict(type="InfiniteSampler", shuffle=True)
-    runner._train_loop = dict(by_epoch=False, max_iters=5)
-    return runner
-
-
-@pytest.mark.parametrize("hooks", [[], [dict(type="AUSAMHook", alpha=1)]], ids=["none", "hook"])
-def test_sam_alone_trains_by_iterations(hooks, tmp_path):
-    runner = by_iterations(tmp_path, hooks=hooks)
-    before = flat(runner.model)
-    runner.train()
-    assert runner.iter == 5
-    assert not torch.equal(flat(runner.model), before)
-
-
-@pytest.mark.parametrize("selection", [None, HALF], ids=["in the loop", "before loading"])
-def test_a_selection_by_iterations_is_refused(selection, tmp_path):
-    runner = by_iterations(tmp_path, hooks=[dict(type="AUSAMHook")], selection=selection)
-    with pytest.raises(ValueError, match="IterBasedTrainLoop has no epochs.*alpha=1"):
-        runner.train()
 
 
 def test_a_model_that_returns_a_vector_of_losses_needs_no_handler(tmp_path):
