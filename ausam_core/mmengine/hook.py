@@ -25,6 +25,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
+from ausam_core.methods import StepResult
 from ausam_core.mmengine.build import build_selection, set_epochs
 from ausam_core.mmengine.checks import (
     check_batch_is_not_mixed,
@@ -107,7 +108,7 @@ class AUSAMHook(Hook):
         # (seed, epoch) of the data pipeline, where persistent workers see them move
         self._key = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._random_state: dict[str, Any] | None = None
-        self._resumed = False
+        self._warned = False
         # Built early, so that a wrong setting stops the run before anything is made.
         build_selection(self._selection_config(), num_samples=1)
 
@@ -137,9 +138,10 @@ class AUSAMHook(Hook):
         self._active = own_sampler or not isinstance(self.choosing.selection, AllSamples)
         if self._active:
             check_loop(runner.train_loop)
-            check_batch_is_not_mixed(runner.model, loader.dataset)
             check_schedule(runner.param_schedulers, self.choosing.selection)
             self._wrapper.record_losses = self.choosing.selection.needs_losses
+            if self.choosing.selection.needs_losses:
+                check_batch_is_not_mixed(runner.model, loader.dataset)
         set_epochs(self.choosing.selection, runner.max_epochs)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             self._exact_resume = False  # its workers started before the run, with the old pipeline
@@ -154,16 +156,6 @@ class AUSAMHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        if self._active and self.choosing.selection.needs_losses:
-            if not self._wrapper.sees_each_sample:
-                print_log(
-                    "AUSAM found no module that computes the loss of each sample in "
-                    f"{type(runner.model).__name__}. Unless the model returns a vector of losses, "
-                    "samples are drawn UNIFORMLY: that is SAM+Random, not AUSAM. Register a "
-                    "handler with ausam_core.register_per_sample_loss or name loss_modules.",
-                    logger="current",
-                    level=logging.WARNING,
-                )
         if self._exact_resume and not self._keyed and runner.train_loop.dataloader.num_workers:
             print_log(
                 "The training data set is not an mmengine BaseDataset, so the randomness of its "
@@ -192,6 +184,7 @@ class AUSAMHook(Hook):
     ) -> None:
         result = self._wrapper.last_result
         if self._active:
+            self._warn_if_blind(runner, result)
             self.choosing.learn(result)
             self._images += self.choosing.size
             self._trained += self.choosing.trained
@@ -252,6 +245,19 @@ class AUSAMHook(Hook):
             if rank < len(states):
                 self._random_state = states[rank]
                 self._all_random_states = states
+
+    def _warn_if_blind(self, runner: Runner, result: StepResult) -> None:
+        """Say once, and loudly, that nothing can be learned from this model."""
+        if result.before is None and self.choosing.selection.needs_losses and not self._warned:
+            self._warned = True
+            print_log(
+                f"AUSAM cannot see the loss of each sample: {type(runner.model).__name__} returns "
+                "no vector of losses and has no module whose losses could be recorded. Samples are "
+                "drawn UNIFORMLY: that is SAM+Random, not AUSAM. Register a handler with "
+                "ausam_core.register_per_sample_loss or name loss_modules.",
+                logger="current",
+                level=logging.WARNING,
+            )
 
     def _selection_config(self) -> dict[str, Any]:
         if self._selection is not None:

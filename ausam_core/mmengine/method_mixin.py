@@ -232,11 +232,6 @@ class MethodMixin:
         self.method.load_method_state(state["state"])
         self.method.skipping.load_state_dict(state["skipping"])
 
-    @property
-    def sees_each_sample(self) -> bool:
-        """Whether there is a loss module from which the loss of each sample can be had."""
-        return self._recorder is not None and bool(self._recorder.watched)
-
 
 class _WrapperPasses(Passes):
     """Pass 1 has been run by ``train_step``; the others repeat it."""
