@@ -1,0 +1,6 @@
+"""Table 2, CIFAR-10, PyramidNet-110, row SAF, settings of its authors' README: none are published
+for CIFAR."""
+
+_base_ = ["./pyramidnet110_sgd.py"]
+
+optim_wrapper = dict(method=dict(_delete_=True, type="SAF", lam=0.3, tau=5.0, start_epoch=5, lag=3))

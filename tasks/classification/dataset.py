@@ -1,0 +1,35 @@
+"""A data set that only says which samples there are: the pixels are on the device already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import DATASETS
+from torch.utils.data import Dataset
+
+from tasks.classification.readers import read_images
+
+
+@DATASETS.register_module()
+class IndexDataset(Dataset):
+    """Gives ``dict(index=i)``; :class:`DevicePreprocessor` gathers and augments.
+
+    So MMEngine's loop, samplers and hooks stay as they are, and a worker process has nothing to do.
+
+    Args:
+        name, root, train, check_digest: see :func:`~tasks.classification.readers.read_images`.
+    """
+
+    #: Augmentation is a function of (seed, epoch, index): nothing is left for AUSAMHook to key.
+    is_keyed = True
+
+    def __init__(self, name: str, root: str, train: bool, check_digest: bool = True) -> None:
+        images = read_images(name, root, train, check_digest)
+        self._size = len(images.pixels)
+        self.metainfo = dict(classes=list(images.classes), name=name)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return dict(index=i)
