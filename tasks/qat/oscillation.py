@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.qat.grid import per_channel
+from ausam_core.errors import AusamError
+from tasks.qat.grid import MIN_STEP, per_channel
+from tasks.qat.layers import QuantizedLayer
 from tasks.qat.network import QuantizedNetwork
 
 OSCILLATES = 0.005
@@ -36,7 +38,8 @@ class Oscillation:
     def __init__(
         self, network: QuantizedNetwork, momentum: float = 0.01, per_layer: int | None = 4096
     ) -> None:
-        self.network, self.momentum, self.per_layer = network, momentum, per_layer
+        self.momentum = momentum
+        self._layers = [_Watched(layer, per_layer) for _, layer in network.layers()]
         codes = self._codes()
         self.codes = codes.to(torch.int8)
         self.direction = torch.zeros_like(self.codes)
@@ -68,13 +71,13 @@ class Oscillation:
         """
         self.frozen |= self.frequency > threshold
         held = self.average.round()
-        at = 0
-        for _, layer in self.network.layers():
-            weight = layer.weight
-            part = slice(at, at + weight.numel())
-            value = held[part].view(weight.shape) * per_channel(layer.step, weight)
-            weight.copy_(torch.where(self.frozen[part].view(weight.shape), value, weight))
-            at += weight.numel()
+        sizes = [layer.weight.numel() for layer in self._layers]
+        if sum(sizes) != len(held):
+            raise AusamError("freezing needs Oscillation(…, per_layer=None), which watches all")
+        parts = zip(self._layers, held.split(sizes), self.frozen.split(sizes), strict=True)
+        for layer, codes, frozen in parts:
+            weight = layer.weights()
+            weight.copy_(torch.where(frozen, codes * layer.steps(), weight))
         # a frozen weight's average stays what it was frozen at
         self.average = torch.where(self.frozen, held, self.average)
 
@@ -91,14 +94,41 @@ class Oscillation:
     @torch.no_grad()
     def _codes(self) -> Tensor:
         """The codes of the watched weights of all layers, one after the other, fp32."""
-        return torch.cat([self._watched(layer.codes()) for _, layer in self.network.layers()])
+        return torch.cat([layer.codes() for layer in self._layers])
 
-    def _watched(self, values: Tensor) -> Tensor:
-        flat = values.flatten()
-        if self.per_layer is None or len(flat) <= self.per_layer:
-            return flat
+
+class _Watched:
+    """Evenly spread weights of a layer, in the order in which they lie in memory."""
+
+    def __init__(self, layer: QuantizedLayer, count: int | None) -> None:
+        self.layer = layer
+        size = layer.weight.numel()
         # odd, so that all positions of a kernel are visited
-        return flat[:: (len(flat) // self.per_layer) | 1]
+        self.stride = 1 if count is None or size <= count else (size // count) | 1
+        # dimension 0 is the outermost in either memory format
+        self._channel = torch.arange(0, size, self.stride) // layer.weight[0].numel()
+
+    @property
+    def weight(self) -> Tensor:
+        return self.layer.weight
+
+    def weights(self) -> Tensor:
+        """A view, ``[n]``."""
+        weight = self.weight.detach()
+        flat = weight.as_strided((weight.numel(),), (1,), weight.storage_offset())
+        return flat[:: self.stride]
+
+    def steps(self) -> Tensor:
+        """The step of each, ``[n]`` or ``[]``."""
+        step = self.layer.step.detach()
+        if step.dim() == 0:
+            return step.clamp(min=MIN_STEP)
+        self._channel = self._channel.to(step.device)
+        return step[self._channel].clamp_(min=MIN_STEP)
+
+    def codes(self) -> Tensor:
+        grid = self.layer.grid
+        return (self.weights() / self.steps()).clamp_(grid.low, grid.high).round_()
 
 
 @torch.no_grad()
