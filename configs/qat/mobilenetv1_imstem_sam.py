@@ -1,0 +1,5 @@
+"""Table 6, MobileNetV1 (ImageNet stem), row QAT+SAM; rho of Table 10. Steps are not perturbed."""
+
+_base_ = ["./mobilenetv1_imstem_sgd.py"]
+
+optim_wrapper = dict(method=dict(_delete_=True, type="SAM", rho=0.05, exclude=[r"\bstep$"]))
