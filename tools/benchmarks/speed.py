@@ -31,7 +31,7 @@ class Row:
         to_sam: Images/s over SAM's in the same round, likewise.
         to_base: Images/s over the base optimizer's in the same round, likewise.
         data_ms: Milliseconds an iteration waits for the loader, likewise.
-        peak_mib: Highest memory of the tensors of this run alone.
+        peak_mib: Highest memory of the tensors of this run alone; 0 where it was not measured.
         rounds: Images/s of each round.
     """
 
@@ -121,7 +121,7 @@ def format_table(rows: Sequence[Row]) -> str:
                 "{:.2f} ({:.2f}–{:.2f})".format(*row.to_sam),
                 "{:.2f} ({:.2f}–{:.2f})".format(*row.to_base),
                 f"{row.data_ms[0]:.1f}",
-                f"{row.peak_mib:.0f}",
+                f"{row.peak_mib:.0f}" if row.peak_mib else "–",
             )
         )
     widths = [max(len(line[i]) for line in cells) for i in range(len(header))]

@@ -19,6 +19,9 @@ from mmengine.dataset import Compose
 from mmengine.registry import LOOPS, TRANSFORMS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ausam_core.mmengine import AUSAMHook
+from ausam_core.mmengine.keyed_pipeline import batch_length
+
 from .memory import LiveMemory
 
 
@@ -121,6 +124,8 @@ class Trainee:
             with suppress(_Prepared):
                 self.runner.train()
             self.loop: SteppedLoop = self.runner.train_loop
+            hooks = [hook for hook in self.runner.hooks if isinstance(hook, AUSAMHook)]
+            self._hook = hooks[0] if hooks else None
             self.advance(2)  # the optimizer's state is made in the first
         self.peak_bytes = memory.peak_bytes
 
@@ -133,8 +138,10 @@ class Trainee:
         started = time.perf_counter()
         for _ in range(iterations):
             in_epoch = loop.iter % len(loop.dataloader)
-            images += min(self.batch_size, self._epoch_images() - in_epoch * self.batch_size)
-            trained += len(next(loop.steps)["inputs"])
+            whole = min(self.batch_size, self._epoch_images() - in_epoch * self.batch_size)
+            trained += batch_length(next(loop.steps))
+            # The hook knows for how many a batch stands, InfoBatch's full ones for more than K.
+            images += self._hook.choosing.size if self._hook and self._hook.choosing.size else whole
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
