@@ -18,6 +18,7 @@ which samples of the batch are used (``AllSamples``, ``UniformSelection``,
 only; ``ausam_core.mmengine`` plugs it into MMEngine.
 """
 
+from ausam_core import torch_losses  # noqa: F401  registers
 from ausam_core.batch import Batch, Weights
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.batch_sampler import SelectiveBatchSampler

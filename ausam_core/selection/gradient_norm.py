@@ -26,7 +26,7 @@ from ausam_core.batch import number_kept
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
 from ausam_core.scores import Scores
-from ausam_core.selection.selection import Selection, check_share, check_share_of_batch
+from ausam_core.selection.selection import ScoredSelection, check_share, check_share_of_batch
 
 
 def inclusion_weights(scores: Tensor, s_min: float, s_max: float) -> Tensor:
@@ -68,7 +68,7 @@ def draw_without_replacement(weights: Tensor, count: int, generator: torch.Gener
     return arrival.topk(count, largest=False, sorted=False).indices.sort().values
 
 
-class GradientNormSelection(Selection):
+class GradientNormSelection(ScoredSelection):
     """AUSAM (``estimate="mean"``, Eq. 8) and AUSAM-1 (``estimate="latest"``, Eq. 7).
 
     Args:
@@ -131,12 +131,6 @@ class GradientNormSelection(Selection):
             )
         self.scores.record(indices, difference)
 
-    def end_epoch(self) -> None:
-        self.scores.merge()
-
-    def forget_epoch(self) -> None:
-        self.scores.forget_pending()
-
     def settings(self) -> dict[str, Any]:
         return {
             "selection": "gradient_norm",
@@ -145,10 +139,3 @@ class GradientNormSelection(Selection):
             "s_max": self.s_max,
             "start_epoch": self.start_epoch,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "scores": self.scores.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.scores.load_state_dict(state["scores"])

@@ -27,10 +27,10 @@ from ausam_core.batch import Batch, Weights
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
 from ausam_core.scores import Scores
-from ausam_core.selection.selection import Selection
+from ausam_core.selection.selection import ScoredSelection
 
 
-class InfoBatchSelection(Selection):
+class InfoBatchSelection(ScoredSelection):
     """Prunes samples with a small loss, anew in each epoch.
 
     The number of batches changes from epoch to epoch: count a learning-rate schedule in epochs.
@@ -117,12 +117,6 @@ class InfoBatchSelection(Selection):
             )
         self.scores.record(indices, losses)
 
-    def end_epoch(self) -> None:
-        self.scores.merge()
-
-    def forget_epoch(self) -> None:
-        self.scores.forget_pending()
-
     def settings(self) -> dict[str, Any]:
         return {
             "selection": "info_batch",
@@ -131,13 +125,6 @@ class InfoBatchSelection(Selection):
             "epochs": self.epochs,
             "loss": self.loss,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "scores": self.scores.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.scores.load_state_dict(state["scores"])
 
     def _prune(
         self, indices: Tensor, epoch: int, generator: torch.Generator

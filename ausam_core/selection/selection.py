@@ -19,6 +19,7 @@ from torch import Tensor
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
+from ausam_core.scores import Scores
 
 
 class Selection(ABC):
@@ -109,6 +110,29 @@ class Selection(ABC):
                 f"the run to resume selected samples otherwise ({found}); resume with the same "
                 "settings, or start a new run from the weights alone"
             )
+
+
+class ScoredSelection(Selection):
+    """A selection that remembers a score of each sample.
+
+    Attributes:
+        scores: what is remembered; a subclass makes it and records into it.
+    """
+
+    scores: Scores
+
+    def end_epoch(self) -> None:
+        self.scores.merge()
+
+    def forget_epoch(self) -> None:
+        self.scores.forget_pending()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "scores": self.scores.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.scores.load_state_dict(state["scores"])
 
 
 def check_share(alpha: float) -> float:
