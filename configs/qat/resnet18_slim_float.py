@@ -12,7 +12,7 @@ _base_ = [
 
 model = dict(
     data_preprocessor=_base_.data_preprocessor,  # noqa: F821
-    net=dict(width=16),
+    net=dict(width=8),
 )
 default_hooks = dict(checkpoint=dict(interval=5))
 train_cfg = dict(max_epochs=30, val_interval=5)

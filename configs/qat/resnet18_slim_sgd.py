@@ -14,9 +14,9 @@ float_config = "configs/qat/resnet18_slim_float.py"
 model = dict(
     data_preprocessor=_base_.data_preprocessor,  # noqa: F821
     float_checkpoint="work_dirs/resnet18_slim_float/epoch_30.pth",
-    net=dict(width=16),
+    net=dict(width=8),
 )
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=12)
 param_scheduler = [
-    dict(type="CosineAnnealingLR", T_max=15, by_epoch=True, convert_to_iter_based=True)
+    dict(type="CosineAnnealingLR", T_max=12, by_epoch=True, convert_to_iter_based=True)
 ]
