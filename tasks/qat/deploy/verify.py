@@ -1,0 +1,218 @@
+"""Hold an ONNX file to its promise: the integer network of its checkpoint, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from ausam_core.errors import AusamError
+from tasks.qat.deploy.export import ACCUMULATOR, to_onnx
+from tasks.qat.deploy.integer import Accumulate
+from tasks.qat.deploy.lower import lower
+from tasks.qat.deploy.onnx_graph import require
+from tasks.qat.network import QuantizedNetwork
+
+AGREEMENT = 0.995
+"""The share of images on which ``qdq`` must choose the class of the integer network."""
+SUMS_OF = 32
+"""Images whose sums are compared layer by layer; they are large."""
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes:
+        style: of the file.
+        differences: constants and nodes of the file that are not those of the checkpoint.
+        layers: for each layer, how many sums differ, and of how many (``exact``).
+        images: how many were run.
+        equal: on how many the logits are equal to the bit.
+        largest: the largest difference of a logit.
+        agreement: share of images on which both choose one class.
+        accuracy: of the training graph, the integer network and the file, in percent.
+        broken: the promises that were not kept, each as a sentence.
+    """
+
+    style: str
+    differences: list[str]
+    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    images: int = 0
+    equal: int = 0
+    largest: float = 0.0
+    agreement: float = 0.0
+    accuracy: dict[str, float] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def read_model(path: str | Path) -> tuple[Any, dict[str, str]]:
+    """An ONNX file and what ``tools/deploy.py export`` wrote into it.
+
+    Raises:
+        AusamError: for a file that is missing, no ONNX file, or not one of ours.
+    """
+    onnx = require("onnx", for_int2=True)
+    if not Path(path).is_file():
+        raise AusamError(f"there is no file {path}; write one with tools/deploy.py export")
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf raises its own kinds
+        raise AusamError(f"{path} is no ONNX file, or a damaged one ({error})") from error
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    if not {"style", "weights"} <= facts.keys():
+        raise AusamError(f"{path} was not written by tools/deploy.py export; it names no style")
+    return model, facts
+
+
+@torch.no_grad()
+def verify(
+    network: QuantizedNetwork,
+    model: Any,
+    facts: dict[str, str],
+    batches: Iterable[tuple[Tensor, Tensor]],
+) -> Verification:
+    """Compare a file with the network that it was made of.
+
+    Args:
+        network: of the checkpoint, in evaluation mode.
+        model, facts: of :func:`read_model`.
+        batches: normalised images ``[N, C, H, W]`` and labels ``[N]``.
+
+    Raises:
+        AusamError: where ONNX Runtime is missing or does not take the file.
+    """
+    deployed, found = lower(network), None
+    names = ("training graph", "integer network", "ONNX file")
+    right = dict.fromkeys(names, 0)
+    agree = 0
+    for images, labels in batches:
+        if found is None:
+            shape = tuple(images.shape[1:])
+            expected = to_onnx(deployed, shape, facts["style"], facts["weights"], facts)
+            found = Verification(facts["style"], compare(model, expected))
+            run = _session(model)
+            if found.style == "exact":
+                found.layers = compare_sums(deployed, model, images[:SUMS_OF])
+        answers = dict(zip(names, (network(images), deployed(images), run(images)), strict=True))
+        for name, logits in answers.items():
+            right[name] += int((logits.argmax(1) == labels).sum())
+        ours, theirs = answers["integer network"], answers["ONNX file"]
+        found.images += len(images)
+        found.equal += int((ours == theirs).all(1).sum())
+        found.largest = max(found.largest, float((ours - theirs).abs().max()))
+        agree += int((ours.argmax(1) == theirs.argmax(1)).sum())
+    if found is None:
+        raise AusamError("there is no image to verify with; take --images 1 or more")
+    found.agreement = agree / found.images
+    found.accuracy = {name: 100 * count / found.images for name, count in right.items()}
+    found.broken = _broken(found)
+    return found
+
+
+def compare(model: Any, expected: Any) -> list[str]:
+    """Where a file is not what the checkpoint gives: constants, then nodes, by name."""
+    onnx = require("onnx", for_int2=True)
+    found = []
+    theirs = {tensor.name: tensor for tensor in model.graph.initializer}
+    for tensor in expected.graph.initializer:
+        other = theirs.pop(tensor.name, None)
+        if other is None:
+            found.append(f"the constant {tensor.name} is missing")
+        elif other.SerializeToString() != tensor.SerializeToString():
+            pair = [onnx.numpy_helper.to_array(t) for t in (tensor, other)]
+            if pair[0].shape != pair[1].shape:
+                found.append(f"the constant {tensor.name} has another shape")
+            else:
+                count = int((pair[0] != pair[1]).sum())
+                found.append(f"{count} of {pair[0].size} values of {tensor.name} differ")
+    found += [f"the constant {name} is not in the checkpoint's network" for name in theirs]
+    nodes = {node.name: node.SerializeToString() for node in model.graph.node}
+    for node in expected.graph.node:
+        if nodes.pop(node.name, None) != node.SerializeToString():
+            found.append(f"the node {node.name} ({node.op_type}) is missing or changed")
+    return found + [f"the node {name} is not in the checkpoint's network" for name in nodes]
+
+
+def compare_sums(
+    deployed: fx.GraphModule, model: Any, images: Tensor
+) -> dict[str, tuple[int, int]]:
+    """For each layer how many of its sums differ between module and file, and of how many."""
+    sums: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _, __, output, name=name: sums.update({name: output.double()})
+        )
+        for name, module in deployed.named_modules()
+        if isinstance(module, Accumulate)
+    ]
+    deployed(images)
+    for hook in hooks:
+        hook.remove()
+    names = [name.removesuffix(".accumulate") for name in sums]
+    theirs = _session(model, [name + ACCUMULATOR for name in names])(images, every=True)
+    result = {}
+    for name, ours, other in zip(names, sums.values(), theirs, strict=True):
+        differ = int((ours != other.double()).sum()) if ours.shape == other.shape else ours.numel()
+        result[name] = differ, ours.numel()
+    return result
+
+
+def report(found: Verification) -> str:
+    """The findings as text."""
+    lines = [f"style {found.style}, {found.images} images"]
+    for name, (differ, total) in found.layers.items():
+        lines.append(f"  sums of {name:<24} {differ:>8} of {total:>9} differ")
+    lines.append(f"logits equal to the bit on {found.equal} of {found.images} images")
+    lines.append(f"largest difference of a logit: {found.largest:.3g}")
+    lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
+    lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
+    lines += [f"BROKEN: {sentence}" for sentence in found.broken]
+    return "\n".join([*lines, *([] if found.broken else ["verified"])])
+
+
+def _broken(found: Verification) -> list[str]:
+    broken = list(found.differences[:10])
+    if len(found.differences) > 10:
+        broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
+    for name, (differ, total) in found.layers.items():
+        if differ:
+            broken.append(f"the sums of layer {name} differ first ({differ} of {total})")
+            break
+    if found.style == "exact" and found.equal != found.images:
+        broken.append(f"the logits differ on {found.images - found.equal} images")
+    if found.agreement < AGREEMENT:
+        broken.append(f"the class is another on {100 * (1 - found.agreement):.2f} % of the images")
+    return broken
+
+
+def _session(model: Any, outputs: list[str] | None = None) -> Any:
+    """A function from images to logits, or to the named values inside the graph."""
+    runtime = require("onnxruntime", for_int2=model.opset_import[0].version >= 25)
+    if outputs:
+        onnx = require("onnx", for_int2=True)
+        model = onnx.ModelProto.FromString(model.SerializeToString())
+        for name in outputs:
+            model.graph.output.append(onnx.ValueInfoProto(name=name))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = runtime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # the runtime raises its own kinds
+        raise AusamError(
+            f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
+        ) from error
+
+    def run(images: Tensor, every: bool = False) -> Any:
+        feeds = {"images": np.ascontiguousarray(images.numpy())}
+        answers = session.run(outputs, feeds)
+        return [torch.from_numpy(a) for a in answers] if every else torch.from_numpy(answers[0])
+
+    return run
