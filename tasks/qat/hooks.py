@@ -23,6 +23,7 @@ from tasks.qat.network import QuantizedNetwork
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import format_table
 from tasks.qat.sharpness import join
+from tasks.qat.step_guard import StepGuard
 
 KEY = "qat"
 """Where a checkpoint holds the state of the oscillation counter."""
@@ -78,6 +79,7 @@ class QuantizationHook(Hook):
             self._start(runner)
         self._network.check_steps()
         print_log(f"quantized layers:\n{format_table(self._network.table)}", logger="current")
+        self._guard = StepGuard(self._network)
         # Freezing must see every weight; a rate needs a sample.
         self.oscillation = Oscillation(self._network, per_layer=None if self.freezing else 4096)
         if self._state is not None:
@@ -87,6 +89,7 @@ class QuantizationHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Once a step, however many passes it took, at the updated weights."""
+        self._guard.limit()
         if self.dampening:
             rate = runner.optim_wrapper.param_groups[0]["lr"]
             dampen(self._network, 2 * rate * _cosine(self.dampening, runner))
@@ -122,7 +125,12 @@ class QuantizationHook(Hook):
                 "quantized training starts from a float checkpoint, and none is named; set "
                 "model.float_checkpoint=…, or model.from_scratch=True to start from random weights"
             )
-        calibrate(self._network, training_batches(runner, self.calibration_batches, key=0))
+        batches = list(training_batches(runner, self.calibration_batches, key=0))
+        if model.from_scratch:
+            self._network.behaviour.floats = True
+            reestimate(self._network, batches)  # statistics of 0 and 1 would mislead the steps
+            self._network.behaviour.floats = False
+        calibrate(self._network, batches)
 
 
 @HOOKS.register_module()
