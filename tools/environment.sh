@@ -100,6 +100,7 @@ install_all() {
     step "MMEngine and what every task needs" -r "$requirements/base.txt"
     step "what the pose task needs" -r "$requirements/pose.txt"
     step "MMPose" --no-deps -r "$requirements/no-deps.txt"
+    step "what the ONNX export needs" -r "$requirements/export.txt"
     step "what the tests need" -r "$requirements/test.txt"
     check_opencv
     step "AUSAM itself" --no-deps --no-build-isolation -e "$root"
