@@ -72,14 +72,10 @@ class OnnxGraph:
             {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper()),
         )
         array = np.asarray(values)
-        if dtype in ("int2", "int4", "uint2", "uint4"):
-            tensor = self.onnx.helper.make_tensor(
-                name, kind, array.shape, array.astype(np.int8).flatten()
-            )
-        else:  # raw bytes: the other form stores a negative int8 in ten
-            tensor = self.onnx.helper.make_tensor(
-                name, kind, array.shape, array.astype(dtype).tobytes(), raw=True
-            )
+        bits = {"int2": 2, "int4": 4, "uint4": 4}.get(dtype)
+        data = array.astype(dtype).tobytes() if bits is None else pack(array, bits)
+        # Raw bytes: the other form stores a byte above 127 in two, a negative int8 in ten.
+        tensor = self.onnx.helper.make_tensor(name, kind, array.shape, data, raw=True)
         self.constants[name] = tensor
         return name
 
@@ -103,3 +99,11 @@ class OnnxGraph:
         helper.set_model_props(model, metadata)
         self.onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def pack(values: np.ndarray, bits: int) -> bytes:
+    """Integers in 2 or 4 bits, the first in the lowest bits of a byte, as ONNX wants them."""
+    per_byte = 8 // bits
+    flat = values.astype(np.int64).flatten() & (2**bits - 1)
+    flat = np.pad(flat, (0, -len(flat) % per_byte)).reshape(-1, per_byte)
+    return (flat << (bits * np.arange(per_byte))).sum(1).astype(np.uint8).tobytes()

@@ -1,0 +1,118 @@
+"""Verification finds what was changed, and says where."""
+
+import pytest
+import torch
+
+from ausam_core.errors import AusamError
+from tasks.qat.deploy.export import to_onnx
+from tasks.qat.deploy.lower import lower
+from tasks.qat.deploy.verify import read_model, report, verify
+from tests.tasks.qat.nets import NETS, images, quantized
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def batches(count=2):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 10, (32,), generator=generator)
+    return [(images(32, seed=50 + i), labels) for i in range(count)]
+
+
+def written(network, tmp_path, style="exact", change=None):
+    model = to_onnx(lower(network), (3, 12, 12), style)
+    if change is not None:
+        change(model)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return read_model(path)
+
+
+def constant(model, name):
+    return next(t for t in model.graph.initializer if t.name == name)
+
+
+@pytest.mark.parametrize("style", ["exact", "qdq"])
+@pytest.mark.parametrize("kind", NETS)
+def test_an_untouched_file_keeps_every_promise(kind, style, tmp_path):
+    network = quantized(kind)
+    found = verify(network, *written(network, tmp_path, style), batches())
+    assert not found.broken and found.images == 64 and "verified" in report(found)
+    assert found.accuracy["ONNX file"] == found.accuracy["integer network"]
+    if style == "exact":
+        assert found.equal == 64 and found.largest == 0
+        assert len(found.layers) == len(network.table)
+        assert all(differ == 0 < total for differ, total in found.layers.values())
+
+
+def test_one_code_that_was_changed_is_found_with_its_layer(tmp_path):
+    def flip(model):
+        tensor = constant(model, "layer1.conv2.codes")
+        data = bytearray(tensor.raw_data)
+        data[0] ^= 0b11
+        tensor.raw_data = bytes(data)
+
+    network = quantized()
+    found = verify(network, *written(network, tmp_path, change=flip), batches())
+    text = " ".join(found.broken)
+    assert "1 of 576 values of layer1.conv2.codes differ" in text
+    assert "the sums of layer layer1.conv2 differ first" in text
+    assert found.layers["layer1.conv1"][0] == 0 < found.layers["layer1.conv2"][0]
+
+
+def test_a_scale_that_was_changed_a_little_is_found(tmp_path):
+    def scale(model):
+        tensor = constant(model, "layer1.conv1.rescale.multiplier")
+        values = onnx.numpy_helper.to_array(tensor) * (1 + 1e-12)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    network = quantized()
+    found = verify(network, *written(network, tmp_path, change=scale), batches())
+    assert "8 of 8 values of layer1.conv1.rescale.multiplier differ" in found.broken[0]
+
+
+def test_a_node_that_was_changed_is_found(tmp_path):
+    def unround(model):
+        node = next(n for n in model.graph.node if n.name == "activations.fc.rounded")
+        node.op_type = "Floor"
+
+    network = quantized()
+    found = verify(network, *written(network, tmp_path, change=unround), batches())
+    assert any("node activations.fc.rounded (Round)" in line for line in found.broken)
+    assert "the logits differ" in " ".join(found.broken)
+
+
+def test_a_file_of_another_network_is_found(tmp_path):
+    network, other = quantized(), quantized(seed=3)
+    found = verify(network, *written(other, tmp_path), batches())
+    assert len(found.broken) > 10 and "more differences" in report(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"nonsense" * 99, "no ONNX file"), (None, "there is no file")]
+)
+def test_what_cannot_be_read_is_refused(content, said, tmp_path):
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AusamError, match=said):
+        read_model(path)
+
+
+def test_a_truncated_file_and_a_strange_one_are_refused(tmp_path):
+    data = to_onnx(lower(quantized()), (3, 12, 12)).SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(AusamError):
+        verify(quantized(), *read_model(path), batches())
+    model = onnx.ModelProto.FromString(data)
+    model.ClearField("metadata_props")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(AusamError, match="not written by tools/deploy.py"):
+        read_model(path)
+
+
+def test_without_images_nothing_is_verified(tmp_path):
+    network = quantized()
+    with pytest.raises(AusamError, match="no image"):
+        verify(network, *written(network, tmp_path), [])

@@ -1,0 +1,107 @@
+"""tools/deploy.py from a checkpoint of tools/train.py to a verified file, and what it refuses."""
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from tests.tasks.qat.runs import config, train
+
+    folder = tmp_path_factory.mktemp("qat")
+    cfg = config("resnet18_slim_sgd", folder, epochs=1, float_checkpoint=None, from_scratch=True)
+    train(cfg)
+    return folder / "epoch_1.pth"
+
+
+@pytest.fixture(scope="module")
+def deploy(checkpoint):
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    tools = Path(__file__).parents[2] / "tools"
+    sys.path.insert(0, str(tools))
+    spec = importlib.util.spec_from_file_location("tool_deploy", tools / "deploy.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def exported(deploy, checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    deploy.main(["export", str(checkpoint), "-o", str(path)])
+    return path
+
+
+@pytest.mark.parametrize("flags", [[], ["--style", "qdq"], ["--weights", "int8"]])
+def test_what_is_exported_is_verified(deploy, checkpoint, tmp_path, flags, capsys):
+    path = tmp_path / "model.onnx"
+    deploy.main(["export", str(checkpoint), *flags, "-o", str(path)])
+    deploy.main(["verify", str(path)])
+    said = capsys.readouterr().out
+    assert "100 images" in said and said.rstrip().endswith("verified")
+    assert said.count("top-1 accuracy of the") == 3
+    if not flags:
+        assert "logits equal to the bit on 100 of 100 images" in said
+
+
+def test_a_file_that_was_tampered_with_ends_with_code_one(deploy, exported, tmp_path, capsys):
+    import onnx
+
+    model = onnx.load(str(exported))
+    step = next(t for t in model.graph.initializer if t.name == "activations.fc.step")
+    value = onnx.numpy_helper.to_array(step) * 1.01
+    step.CopyFrom(onnx.numpy_helper.from_array(value, step.name))
+    path = tmp_path / "tampered.onnx"
+    onnx.save(model, str(path))
+    with pytest.raises(SystemExit) as ended:
+        deploy.main(["verify", str(path)])
+    assert ended.value.code == 1
+    assert "BROKEN: 1 of 1 values of activations.fc.step differ" in capsys.readouterr().out
+
+
+def test_the_report_is_printed_and_written(deploy, checkpoint, tmp_path, capsys):
+    deploy.main(["report", str(checkpoint), "-o", str(tmp_path / "report")])
+    text = capsys.readouterr().out
+    assert "layer4.1.conv2" in text and "W2A4" in text
+    assert (tmp_path / "report/report.txt").read_text() == text
+    assert len(json.loads((tmp_path / "report/report.json").read_text())["layers"]) == 21
+    assert (tmp_path / "report/report.png").stat().st_size > 10_000
+
+
+def test_nothing_is_overwritten(deploy, checkpoint, exported, tmp_path, fails_with):
+    before = exported.read_bytes()
+    assert "exists" in fails_with(deploy.main, "export", checkpoint, "-o", exported)
+    assert exported.read_bytes() == before
+    (tmp_path / "note").write_text("mine")
+    assert "not empty" in fails_with(deploy.main, "report", checkpoint, "-o", tmp_path)
+
+
+def test_what_it_cannot_use_is_one_sentence(deploy, checkpoint, exported, tmp_path, fails_with):
+    out = tmp_path / "model.onnx"
+    gone = tmp_path / "gone.pth"
+    assert "no checkpoint" in fails_with(deploy.main, "export", gone, "-o", out)
+    half = tmp_path / "half.pth"
+    half.write_bytes(checkpoint.read_bytes()[:5000])
+    assert "truncated" in fails_with(deploy.main, "export", half, "-o", out)
+    state = torch.load(checkpoint, weights_only=True)
+    bare = tmp_path / "bare.pth"
+    torch.save(dict(state_dict=state["state_dict"]), bare)
+    assert "holds no configuration" in fails_with(deploy.main, "export", bare, "-o", out)
+    name = "net.body.activations.fc.step"
+    state["state_dict"][name] = torch.zeros(())
+    torch.save(state, bare)
+    assert "never calibrated" in fails_with(deploy.main, "export", bare, "-o", out)
+    del state["state_dict"][name]
+    torch.save(state, bare)
+    assert f"{name} is missing" in fails_with(deploy.main, "export", bare, "-o", out)
+    lost = fails_with(deploy.main, "verify", exported, "--checkpoint", gone)
+    assert "--checkpoint" in lost
+    assert not out.exists()
