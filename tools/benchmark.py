@@ -19,7 +19,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from _common import ROOT, check_task, load_config, run_tool
+from _common import ROOT, check_task, load_config, run_tool, share_cores
 from benchmarks import classification, scale, speed
 from benchmarks.trainee import Trainee
 from benchmarks.variants import make_variants, prepare
@@ -85,6 +85,7 @@ def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[
     for name, variant in make_variants(cfg).items():
         place = folder / str(len(trainees))
         prepare(variant, name, place, in_memory=args.no_loader, workers=args.workers)
+        share_cores(variant)
         trainees.append(Trainee(name, variant))
     return cfg, trainees
 

@@ -1,9 +1,12 @@
 """What every tool does with configurations and with mistakes."""
 
+import os
 import sys
 from types import ModuleType
 
+import _common
 import pytest
+import torch
 from _common import check_task, load_config, run_tool, sentence
 from mmengine.config import Config
 from torch.utils.data import DataLoader
@@ -83,3 +86,19 @@ def test_a_task_without_checks_is_left_alone(monkeypatch):
     monkeypatch.setitem(sys.modules, "tasks.quiet", ModuleType("tasks.quiet"))
     check_task(Config({"custom_imports": {"imports": "tasks.quiet"}}))
     check_task(Config({}))
+
+
+@pytest.mark.parametrize(
+    "workers, processes, threads", [(0, 1, 4), (1, 1, 3), (9, 1, 1), (1, 2, 1)]
+)
+def test_threads_are_the_cores_that_workers_and_other_processes_leave(
+    monkeypatch, workers, processes, threads
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    monkeypatch.setattr(_common, "get_device", lambda: "cpu")
+    found = []
+    monkeypatch.setattr(torch, "set_num_threads", found.append)
+    _common.share_cores(Config(dict(train_dataloader=dict(num_workers=workers))))
+    assert found == [threads]
