@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _common import ROOT, build_runner, check_task, load_config, run_tool
+from _common import ROOT, check_task, load_config, run_tool, share_cores
 from _drawing import Person, draw_grid, pose_names
 from _start import choose_start
 from mmengine.config import DictAction
@@ -188,7 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg.work_dir = str(folder)
     choose_start(cfg, "auto")
     check_task(cfg)
-    runner, witness = build_runner(cfg), Witness()
+    share_cores(cfg)
+    runner, witness = Runner.from_cfg(cfg), Witness()
     runner.register_hook(witness)
     runner.train()
     if not witness.samples:  # stopped after the last epoch was saved, before it was evaluated

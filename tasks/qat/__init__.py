@@ -7,7 +7,10 @@ own::
     calibrate(network, batches)
     method = SAM(optimizer, network, rho=0.05, exclude=[STEPS])
     join(network, method)
-    ...                                   # train as ever
+    guard = StepGuard(network)
+    for images, labels in loader:
+        method.step(lambda: F.cross_entropy(network(images), labels, reduction="none"))
+        guard.limit()
     reestimate(network, batches)
     integers = lower(network)             # tasks.qat.deploy.lower
 """
@@ -23,6 +26,7 @@ from tasks.qat.optimizer import QuantizationOptimWrapperConstructor
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import Policy
 from tasks.qat.sharpness import STEPS, join
+from tasks.qat.step_guard import StepGuard
 
 __all__ = [
     "STEPS",
@@ -33,6 +37,7 @@ __all__ = [
     "QuantizationOptimWrapperConstructor",
     "QuantizedClassifier",
     "QuantizedNetwork",
+    "StepGuard",
     "calibrate",
     "check_config",
     "convert",
