@@ -88,7 +88,15 @@ def test_positions_are_ascending_distinct_and_as_many_as_asked_for(alpha, size):
 
 @pytest.mark.parametrize(
     ("alpha", "size", "kept"),
-    [(0.5, 128, 64), (0.6, 128, 76), (0.7, 10, 7), (0.5, 1, 1), (1, 5, 5), (0.5, 3, 2), (0.1, 2, 2)],
+    [
+        (0.5, 128, 64),
+        (0.6, 128, 76),
+        (0.7, 10, 7),
+        (0.5, 1, 1),
+        (1, 5, 5),
+        (0.5, 3, 2),
+        (0.1, 2, 2),
+    ],
 )
 def test_the_number_kept_is_rounded_down_but_never_to_what_batch_norm_refuses(alpha, size, kept):
     assert number_kept(alpha, size) == kept

@@ -139,7 +139,7 @@ def test_brevitas_gives_the_same_outputs_for_the_same_weights_and_scales():
         weight_bit_width=4,
         weight_narrow_range=False,
         weight_scaling_impl_type=ScalingImplType.CONST,
-        weight_scaling_init=2.1,
+        weight_scaling_init=0.4,
     )
     quantized = layer.quant_weight()
     ours = one(layer.weight.detach(), quantized.scale.detach().view(()), Grid(4, True))
