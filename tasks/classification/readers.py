@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,7 +45,8 @@ def read_images(name: str, root: str, train: bool, check_digest: bool = True) ->
             ``tiny-imagenet-200``. CIFAR is fetched into it where it is missing and there is a
             network.
         train: the training split, or the one for evaluation.
-        check_digest: hold CIFAR against the digests of its files; a subset needs False.
+        check_digest: hold CIFAR against the digests of its files, and Tiny-ImageNet, which has
+            none, against its number of images; a subset needs False.
 
     Raises:
         AusamError: for an unknown name, and for files that are missing, truncated or not those of
@@ -56,13 +60,16 @@ def read_images(name: str, root: str, train: bool, check_digest: bool = True) ->
 @cache
 def _read(name: str, root: str, train: bool, check_digest: bool) -> Images:
     images = _READERS[name](root, train, check_digest)
-    n, labels = len(images.pixels), images.labels
-    if n == 0 or len(labels) != n or not 0 <= int(labels.min()) <= int(labels.max()):
-        raise AusamError(f"{name} in {root} holds {n} images and {len(labels)} labels")
-    if int(labels.max()) >= len(images.classes):
+    n, labels, classes = len(images.pixels), images.labels, len(images.classes)
+    if n == 0 or len(labels) != n:
         raise AusamError(
-            f"{name} in {root} has a label {int(labels.max())}, but {len(images.classes)} classes; "
-            "the files do not belong together: fetch them again"
+            f"{name} in {root} holds {n} images and {len(labels)} labels; fetch it again"
+        )
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise AusamError(
+            f"{name} in {root} has a label {int(wrong[0])}, but {classes} classes; the files do "
+            "not belong together: fetch them again"
         )
     return images
 
@@ -93,12 +100,28 @@ class _Cifar100Subset(_Subset, datasets.CIFAR100):
     pass
 
 
+@contextmanager
+def _one_process_at_a_time(root: str) -> Iterator[None]:
+    """Hold a lock on a folder, so that of the ranks of a machine one fetches and the rest wait."""
+    Path(root).mkdir(parents=True, exist_ok=True)
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks lock no folders
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _cifar(whole: type, subset: type) -> Callable[[str, bool, bool], Images]:
     def read(root: str, train: bool, check_digest: bool) -> Images:
         folder = Path(root, whole.base_folder)
         try:
             if check_digest:
-                data = whole(root, train=train, download=not folder.is_dir())
+                with _one_process_at_a_time(root):
+                    if not folder.is_dir():
+                        whole(root, train=train, download=True)
+                data = whole(root, train=train)
             else:
                 data = subset(root, train=train)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
@@ -116,19 +139,30 @@ def _cifar(whole: type, subset: type) -> Callable[[str, bool, bool], Images]:
     return read
 
 
+_TINY_SIDE = 64
+_TINY_SIZE = {True: 100_000, False: 10_000}
+
+
 def _tiny_imagenet(root: str, train: bool, check_digest: bool) -> Images:
     folder = Path(root, "tiny-imagenet-200")
     try:
         names = tuple((folder / "wnids.txt").read_text().split())
         files = _training_files(folder, names) if train else _validation_files(folder, names)
     except OSError as error:
-        raise AusamError(
-            f"Tiny-ImageNet is not whole in {folder} ({error}); fetch "
-            "http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it there"
-        ) from error
+        raise _not_whole(folder, str(error)) from error
+    if not files or (check_digest and len(files) != _TINY_SIZE[train]):
+        raise _not_whole(folder, f"{len(files)} images and not {_TINY_SIZE[train]}")
     with ThreadPoolExecutor() as pool:
         pixels = np.stack(list(pool.map(_read_image, [path for path, _ in files])))
     return Images(torch.from_numpy(pixels), torch.tensor([label for _, label in files]), names)
+
+
+def _not_whole(folder: Path, found: str) -> AusamError:
+    return AusamError(
+        f"Tiny-ImageNet is not whole in {folder} ({found}); fetch "
+        f"http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it in {folder.parent} (a "
+        "subset needs check_digest=False)"
+    )
 
 
 def _training_files(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
@@ -141,17 +175,26 @@ def _training_files(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, in
 
 def _validation_files(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
     number = {name: label for label, name in enumerate(names)}
-    lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
-    rows = (line.split("\t") for line in lines)
-    return [(folder / "val" / "images" / row[0], number[row[1]]) for row in rows]
+    files = []
+    for line in (folder / "val" / "val_annotations.txt").read_text().splitlines():
+        image, _, rest = line.partition("\t")
+        name = rest.partition("\t")[0]
+        if name not in number:
+            raise _not_whole(folder, f"val_annotations.txt has no known class in {line[:40]!r}")
+        files.append((folder / "val" / "images" / image, number[name]))
+    return files
 
 
 def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))  # some are grey
+            pixels = np.asarray(image.convert("RGB"))  # some are grey
     except OSError as error:
         raise AusamError(f"{path} is missing or truncated ({error}); copy it again") from error
+    if pixels.shape[:2] != (_TINY_SIDE, _TINY_SIDE):
+        height, width = pixels.shape[:2]
+        raise AusamError(f"{path} has {width} x {height} pixels and not 64 x 64; copy it again")
+    return pixels
 
 
 _READERS = {
