@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from ausam_core.errors import AusamError
 from tasks.classification.readers import read_images
@@ -33,4 +35,10 @@ def check_config(cfg: Config) -> None:
 
 
 def _number_of_classes(model: Mapping[str, Any]) -> int | None:
-    return (model.get("net") or {}).get("num_classes")
+    """What the config says or, where it says nothing, the network's own default."""
+    net = model.get("net") or {}
+    if "num_classes" in net or "type" not in net:
+        return net.get("num_classes")
+    cls = MODELS.get(net["type"]) if isinstance(net["type"], str) else net["type"]
+    default = inspect.signature(cls).parameters.get("num_classes") if cls is not None else None
+    return default.default if default is not None and isinstance(default.default, int) else None

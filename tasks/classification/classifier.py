@@ -64,3 +64,7 @@ class Classifier(BaseModel):
         smoothing = self.label_smoothing
         loss = F.cross_entropy(scores.float(), labels, reduction="none", label_smoothing=smoothing)
         return dict(loss=loss)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy: scores with a graph cannot be copied, and belong to no other pass."""
+        return {**self.__dict__, "last_outputs": None}

@@ -1,5 +1,8 @@
 """Classifier, preprocessor, data set and metric together."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,6 +108,23 @@ def test_a_network_that_does_not_fit_the_classes_is_refused():
     check_config(config(num_classes=10))
     with pytest.raises(AusamError, match="gives 100 class scores, but cifar10 has 10"):
         check_config(config(num_classes=100))
+
+
+def test_a_network_that_keeps_its_default_of_classes_is_held_to_it(monkeypatch):
+    check_config(config())
+    hundred = SimpleNamespace(classes=range(100))
+    monkeypatch.setattr("tasks.classification.check.read_images", lambda **_: hundred)
+    with pytest.raises(AusamError, match="gives 10 class scores.*num_classes=100"):
+        check_config(config())
+
+
+def test_a_classifier_can_be_copied_after_a_pass():
+    model = classifier()
+    data = model.data_preprocessor(batch(0, 1), training=True)
+    loss = model(**data, mode="loss")["loss"]
+    copied = copy.deepcopy(model)
+    assert copied.last_outputs is None and model.last_outputs is not None
+    assert torch.equal(copied(**data, mode="loss")["loss"], loss)
 
 
 def test_a_label_smoothing_out_of_range_is_refused():
