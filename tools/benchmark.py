@@ -137,6 +137,8 @@ def run_speed(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the subcommand."""
     args = parse_args(argv)
+    if args.json:  # before minutes are spent on numbers that then have no place
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # of MMEngine and torch; the table is what is read here
     {"speed": run_speed, "scale": run_scale}[args.command](args)
 

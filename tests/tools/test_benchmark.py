@@ -74,7 +74,7 @@ def test_a_turn_begins_past_what_the_loader_had_ready(make_trainee):
 
 
 def test_speed_reports_every_run_and_writes_json(tool, toy_config, tmp_path, capsys):
-    out = tmp_path / "speed.json"
+    out = tmp_path / "new/folder/speed.json"
     argv = ["speed", "--config", toy_config, "--rounds", 3, "--iters", 2, "--json", out]
     tool("benchmark").main([str(arg) for arg in argv])
     printed, result = capsys.readouterr().out, json.loads(out.read_text())
