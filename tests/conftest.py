@@ -6,6 +6,9 @@ import pytest
 
 # Set before anything imports matplotlib: a test may run where there is no display.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Before torch is loaded: oneDNN 3 of torch 2.14 writes out of bounds on AVX-512 in the gradient of a
+# 1 x 1 convolution of stride 2 from 8 channels in channels-last memory, as slim networks have them.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 # Set before anything imports torch. OpenMP's threads wait for each other by spinning; where loader
 # workers or other programs share the cores, two spin for what the third would do: ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
