@@ -6,6 +6,8 @@ import pytest
 
 # Set before anything imports matplotlib: a test may run where there is no display.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Networks here are tiny: threads would only wait for each other, above all with loader workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before torch is loaded: oneDNN 3 of torch 2.14 writes out of bounds on AVX-512 in the gradient of a
 # 1 x 1 convolution of stride 2 from 8 channels in channels-last memory, as slim networks have them.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
