@@ -3,7 +3,7 @@
 No weight decay: so short a run learns too little, not too much.
 """
 
-train_cfg = dict(by_epoch=True, max_epochs=54, val_interval=9)
+train_cfg = dict(by_epoch=True, max_epochs=46, val_interval=9)
 
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=3e-3, fused=True))
 param_scheduler = [
@@ -15,6 +15,6 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True,
     ),
-    dict(type="CosineAnnealingLR", begin=3, end=54, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=3, end=46, by_epoch=True, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=32)
