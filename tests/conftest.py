@@ -8,8 +8,9 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Networks here are tiny: threads would only wait for each other, above all with loader workers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Before torch is loaded: oneDNN 3 of torch 2.14 writes out of bounds on AVX-512 in the gradient of a
-# 1 x 1 convolution of stride 2 from 8 channels in channels-last memory, as slim networks have them.
+# Before torch is loaded: oneDNN of torch 2.14 writes out of bounds in the gradient of a 1 x 1
+# convolution of stride 2 in channels-last memory whose input has half as many channels as a vector
+# has numbers: 8 on AVX-512, as slim networks have them, and 4 on AVX2, which none here has.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 # Set before anything imports torch. OpenMP's threads wait for each other by spinning; where loader
 # workers or other programs share the cores, two spin for what the third would do: ten times slower.

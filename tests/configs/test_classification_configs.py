@@ -100,7 +100,7 @@ def test_it_trains_two_iterations_of_each_epoch_on_the_sample(path, tmp_path):
         loader.dataset.update(SAMPLE)
     cfg.model.data_preprocessor.train.update(SAMPLE)
     cfg.model.data_preprocessor.test.update(SAMPLE)
-    cfg.model.net.width = 4
+    cfg.model.net.width = 8
     cfg.train_cfg.update(max_epochs=3, val_interval=3)
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint = None

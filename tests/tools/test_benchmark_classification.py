@@ -27,7 +27,7 @@ def test_methods_and_public_code_take_turns(tmp_path, capsys):
     main(
         ["speed", "--task", "classification", "--rounds", "2", "--iters", "2", "--warmup", "0"]
         + ["--methods", "ausam-0.5", "sgd-info", "public-ausam", "--json", str(out)]
-        + ["--cfg-options", "model.net.width=4", *OPTIONS]
+        + ["--cfg-options", "model.net.width=8", *OPTIONS]
     )
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(rows) == ["sgd", "sam", "ausam-0.5", "sgd-info", "public-ausam"]

@@ -27,7 +27,7 @@ def train(name, folder, resume=None):
         loader.dataset.update(SAMPLE)
     for split in ("train", "test"):
         cfg.model.data_preprocessor[split].update(SAMPLE)
-    cfg.model.net.width = 4
+    cfg.model.net.width = 8
     cfg.optim_wrapper.method.update(RUNS[name])
     cfg.train_cfg.update(max_epochs=4)
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1)
