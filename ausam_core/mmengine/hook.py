@@ -114,6 +114,8 @@ class AUSAMHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Meet the run: check it, and join wrapper and selection."""
+        if runner.optim_wrapper is None or isinstance(runner.optim_wrapper, dict):
+            return  # a validation or a test: nothing will be trained
         loader = runner.train_loop.dataloader
         sampler = loader.batch_sampler
         own_wrapper = isinstance(runner.optim_wrapper, MethodMixin)
