@@ -7,5 +7,5 @@ _base_ = [
     "./_base_/schedules/adam_mini.py",
 ]
 
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=9, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=9, max_keep_ckpts=2))
 custom_hooks = [*_base_.custom_hooks, dict(type="ChannelsLastHook")]  # noqa: F821
