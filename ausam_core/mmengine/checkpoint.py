@@ -67,8 +67,13 @@ def check_checkpoint(path: str | Path) -> None:
 
 
 def newest_whole_checkpoint(work_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a work directory that can be read to its end, or None."""
-    files = sorted(Path(work_dir).glob("*.pth"), key=lambda f: f.stat().st_mtime, reverse=True)
+    """The newest checkpoint of a work directory that can be read to its end, or None.
+
+    MMEngine's ``best_*`` files are passed over: they lack the optimizer, so no run can go on from
+    them.
+    """
+    kept = [f for f in Path(work_dir).glob("*.pth") if not f.name.startswith("best_")]
+    files = sorted(kept, key=lambda f: f.stat().st_mtime, reverse=True)
     return next((f for f in files if _is_whole(f)), None)
 
 
