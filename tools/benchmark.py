@@ -2,12 +2,14 @@
 
     python tools/benchmark.py speed --task pose --json speed.json
     python tools/benchmark.py speed --task classification --model resnet18 --methods sgd sam esam
+    python tools/benchmark.py speed --task qat --model mobilenetv1_cifar --batch-sizes 32 64 128
     python tools/benchmark.py scale
 
 `speed` trains the runs that are compared in one process, in short turns; see benchmarks/speed.py.
 For pose these are the base optimizer, SAM, AUSAM in the loop and AUSAM before loading; for
-classification the methods that are named. It begins in a later epoch, because AUSAM trains whole
-batches in epoch 0. `scale` measures what choosing and recording cost as the data set grows.
+classification and quantization the methods that are named. It begins in a later epoch, because
+AUSAM trains whole batches in epoch 0. From several batch sizes it also says what of a step is paid
+once, a pass, and a sample. `scale` measures what choosing and recording cost as the data set grows.
 """
 
 from __future__ import annotations
@@ -20,16 +22,15 @@ import warnings
 from pathlib import Path
 
 from _common import ROOT, check_task, load_config, run_tool, share_cores
-from benchmarks import classification, scale, speed
+from benchmarks import classification, fit, scale, speed
 from benchmarks.trainee import Trainee
 from benchmarks.variants import make_variants, prepare
 from mmengine.config import Config, DictAction
 
 from ausam_core.errors import AusamError
 
-TASKS = ("classification", "pose")
 POSE_CONFIG = ROOT / "configs/simcc_mpii_ausam_mini.py"
-CLASSIFICATION_CONFIGS = ROOT / "configs/classification"
+MODELS = {"classification": "resnet18", "qat": "resnet18_cifar"}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,16 +38,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("speed", help="images/s of base, SAM and AUSAM")
-    command.add_argument("--task", choices=TASKS, default="pose")
+    command.add_argument("--task", choices=["pose", *MODELS], default="pose")
     command.add_argument("--config", help="pose: AUSAM configuration (default: the mini one)")
     command.add_argument("--dataset", default="cifar10", help="classification: folder of configs")
-    command.add_argument("--model", default="resnet18", help="classification: network")
+    command.add_argument("--model", help="classification, qat: first part of the configs' names")
     command.add_argument(
         "--methods",
         nargs="+",
-        default=classification.METHODS,
-        help="classification: names of configs after the network's, and "
+        help="classification, qat: last part of the configs' names, or one of "
         + ", ".join(classification.PUBLIC),
+    )
+    command.add_argument(
+        "--batch-sizes", nargs="+", type=int, help="classification, qat: (default: the config's)"
     )
     command.add_argument("--rounds", type=int, default=12)
     command.add_argument("--iters", type=int, default=8, help="measured iterations of a turn")
@@ -67,18 +70,20 @@ def describe_run(cfg: Config, args: argparse.Namespace) -> dict:
     workers = 0 if args.no_loader else loader.num_workers if args.workers is None else args.workers
     return {
         "config": Path(cfg.filename).name,
-        "batch_size": loader.batch_size,
+        "batch_size": args.batch_sizes or loader.batch_size,
         "workers": workers,
         "loader": not args.no_loader,
         "rounds": args.rounds,
         "iterations": args.iters,
-        "first_epoch": 40 if args.task == "classification" else 1,
+        "first_epoch": 1 if args.task == "pose" else 40,
         "machine": speed.describe_machine(),
     }
 
 
-def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[Trainee]]:
+def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[list[Trainee]]]:
     """The four variants of one pose configuration."""
+    if args.batch_sizes:
+        raise AusamError("--batch-sizes is for classification and qat; pose takes the config's")
     cfg = load_config(args.config or POSE_CONFIG, args.cfg_options)
     check_task(cfg)
     trainees = []
@@ -87,21 +92,35 @@ def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[
         prepare(variant, name, place, in_memory=args.no_loader, workers=args.workers)
         share_cores(variant)
         trainees.append(Trainee(name, variant))
-    return cfg, trainees
+    return cfg, [trainees]
 
 
-def classification_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list]:
-    """One run a method; SGD and SAM are always among them, since ratios refer to them."""
-    names = ["sgd", "sam", *(m for m in args.methods if m not in ("sgd", "sam"))]
+def classifier_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[list]]:
+    """One run a method and batch size; SGD and SAM are in it, since ratios refer to them."""
+    methods = args.methods or classification.METHODS[args.task]
+    names = ["sgd", "sam", *(m for m in methods if m not in ("sgd", "sam"))]
     public = [name for name in names if name in classification.PUBLIC]
-    place = CLASSIFICATION_CONFIGS / args.dataset
+    if public and args.task == "qat":
+        raise AusamError(f"{public[0]} trains float networks; name it with --task classification")
+    place = ROOT / "configs" / args.task
+    if args.task == "classification":
+        place /= args.dataset
+    model = args.model or MODELS[args.task]
     configs = {
-        name: load_config(classification.config_of(place, args.model, name), args.cfg_options)
+        name: load_config(classification.config_of(place, model, name), args.cfg_options)
         for name in names
         if name not in public
     }
+    for cfg in configs.values():
+        if "float_checkpoint" in cfg.model:  # what a step costs does not depend on the weights
+            cfg.model.from_scratch = True
     check_task(configs["sgd"])
-    return configs["sgd"], classification.make_trainees(configs, public, folder)
+    groups = []
+    for size in args.batch_sizes or [configs["sgd"].train_dataloader.batch_size]:
+        for cfg in configs.values():
+            cfg.train_dataloader.batch_size = size
+        groups.append(classification.make_trainees(configs, public, folder / str(size)))
+    return configs["sgd"], groups
 
 
 def run_scale(args: argparse.Namespace) -> None:
@@ -115,23 +134,42 @@ def run_scale(args: argparse.Namespace) -> None:
 
 
 def run_speed(args: argparse.Namespace) -> None:
-    """Measure, print the table and write the JSON file."""
-    if min(args.rounds, args.iters) < 1 or args.warmup < 0:
-        raise AusamError("--rounds and --iters must be 1 or more, --warmup 0 or more")
-    make = {"pose": pose_trainees, "classification": classification_trainees}[args.task]
+    """Measure, print the tables and write the JSON file."""
+    if min(args.rounds, args.iters, *(args.batch_sizes or [1])) < 1 or args.warmup < 0:
+        raise AusamError(
+            "--rounds, --iters and --batch-sizes must be 1 or more, --warmup 0 or more"
+        )
+    make = pose_trainees if args.task == "pose" else classifier_trainees
     with tempfile.TemporaryDirectory() as folder:
-        cfg, trainees = make(args, Path(folder))
+        cfg, groups = make(args, Path(folder))
+        trainees = [trainee for group in groups for trainee in group]
         turns = speed.take_turns(
             trainees, args.rounds, args.iters, args.warmup, lambda text: print(text, flush=True)
         )
-        rows = speed.summarise(trainees, turns, args.iters)
+        rows = []
+        for group in groups:
+            rows.append(speed.summarise(group, turns[: len(group)], args.iters))
+            turns = turns[len(group) :]
     about = describe_run(cfg, args)
     print("\n" + ", ".join(f"{key} {value}" for key, value in about.items()))
     print("images/s of whole batches; median over rounds (first and third quartile)\n")
-    print(speed.format_table(rows))
+    print("\n\n".join(speed.format_table(of_size) for of_size in rows))
+    print_costs(rows)
     if args.json:
-        result = {**about, "rows": [dataclasses.asdict(row) for row in rows]}
+        result = {**about, "rows": [dataclasses.asdict(row) for group in rows for row in group]}
         args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def print_costs(groups: list[list[speed.Row]]) -> None:
+    """What the steps are made of, where batches of several sizes were measured."""
+    steps = [
+        fit.Step(passes, row.batch_size * row.trained[0] / row.images[0], row.step_ms)
+        for row in (row for group in groups for row in group)
+        if (passes := fit.passes_of(row.name))
+    ]
+    found = fit.fit(steps)
+    if found is not None:
+        print("\n" + fit.describe(found, max(row.batch_size for row in groups[-1])))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,6 +6,8 @@ import pytest
 from _common import ROOT
 from benchmark import main
 
+from ausam_core.errors import AusamError
+
 SAMPLE = ["root=tests/data/cifar10", "check_digest=False"]
 PLACES = (
     "train_dataloader.dataset",
@@ -49,3 +51,28 @@ def test_scale_shows_the_cost_for_every_size(tmp_path, capsys):
     assert [row["samples"] for row in rows] == [1000, 20000]
     assert all(row["bytes_per_sample"] == 8 and row["select_us"] > 0 for row in rows)
     assert "|      20,000 |" in capsys.readouterr().out
+
+
+def test_quantized_runs_say_what_a_step_is_made_of(tmp_path, capsys):
+    out = tmp_path / "speed.json"
+    main(
+        ["speed", "--task", "qat", "--methods", "ausam", "float", "--batch-sizes", "16", "24", "40"]
+        + ["--rounds", "1", "--iters", "1", "--warmup", "0", "--json", str(out)]
+        + ["--cfg-options", "model.net.width=8", *OPTIONS]
+    )
+    rows = json.loads(out.read_text())["rows"]
+    methods = ["sgd", "sam", "ausam", "float"]
+    assert [(r["batch_size"], r["name"]) for r in rows] == [
+        (size, name) for size in (16, 24, 40) for name in methods
+    ]
+    assert all(
+        row["trained"][0] == row["images"][0] / (1 + (row["name"] == "ausam")) for row in rows
+    )
+    assert "ms a pass" in capsys.readouterr().out
+
+
+def test_public_loops_are_refused_where_they_do_not_train():
+    with pytest.raises(AusamError, match="public-sam trains float networks"):
+        main(["speed", "--task", "qat", "--methods", "public-sam"])
+    with pytest.raises(AusamError, match="--batch-sizes is for classification and qat"):
+        main(["speed", "--task", "pose", "--batch-sizes", "16"])

@@ -1,4 +1,5 @@
-"""The classification runs that are compared: one configuration a method, and public code."""
+"""The runs of `tasks.classification` and `tasks.qat` that are compared: one configuration a method,
+and public code."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ from ausam_core.errors import AusamError
 from .public_style import PublicLoop
 from .trainee import Trainee
 
-METHODS = ("sgd", "sam", "ausam-0.5", "ausam-0.5_looksam-5")
+METHODS = {
+    "classification": ["sgd", "sam", "ausam-0.5", "ausam-0.5_looksam-5"],
+    "qat": ["sgd", "sam", "ausam", "float"],
+}
 PUBLIC = ("public-sam", "public-ausam", "pytorch_optimizer-sam")
 
 
@@ -35,13 +39,17 @@ def config_of(folder: Path, model: str, method: str) -> Path:
     return path
 
 
-def prepare(cfg: Config, name: str, work_dir: Path) -> None:
+def prepare(cfg: Config, work_dir: Path) -> None:
     """Change a configuration so that it can be trained in turns and leaves nothing behind."""
-    cfg.work_dir, cfg.experiment_name = str(work_dir), name
+    # MMEngine keeps a run's log and its averages under this name: one for each run.
+    cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir)
     cfg.train_cfg = dict(type="SteppedLoop", max_epochs=cfg.train_cfg.max_epochs, first_epoch=40)
     for split in ("val", "test"):
         cfg[f"{split}_cfg"] = cfg[f"{split}_dataloader"] = cfg[f"{split}_evaluator"] = None
     cfg.default_hooks.checkpoint = None
+    if "quantization" in cfg.default_hooks:
+        cfg.default_hooks.pop("reestimation")  # it precedes evaluations
+        cfg.default_hooks.quantization.calibration_batches = 1
     cfg.log_level = "ERROR"
 
 
@@ -55,7 +63,7 @@ def make_trainees(
     trainees: list[Trainee | PublicLoop] = []
     for name, cfg in configs.items():
         cfg = copy.deepcopy(cfg)
-        prepare(cfg, name, folder / name)
+        prepare(cfg, folder / name)
         trainees.append(Trainee(name, cfg))
     for name in public:
         trainees.append(_public(name, configs["sam"]))

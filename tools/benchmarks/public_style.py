@@ -76,6 +76,7 @@ class PublicLoop:
         workers: int = 2,
     ) -> None:
         self.name, self.model, self.rho, self.alpha = name, model, rho, alpha
+        self.batch_size = batch_size
         self.device = next(model.parameters()).device
         self.scores = torch.ones(len(data[1]), device=self.device)
         settings = dict(lr=0.05, momentum=0.9, weight_decay=1e-3)

@@ -26,6 +26,7 @@ class Row:
 
     Attributes:
         name: Name of the run.
+        batch_size: Images in a whole batch.
         images: Images/s of the whole batches: median, first and third quartile.
         trained: Trained images/s, likewise.
         to_sam: Images/s over SAM's in the same round, likewise.
@@ -36,6 +37,7 @@ class Row:
     """
 
     name: str
+    batch_size: int
     images: tuple[float, float, float]
     trained: tuple[float, float, float]
     to_sam: tuple[float, float, float]
@@ -43,6 +45,11 @@ class Row:
     data_ms: tuple[float, float, float]
     peak_mib: float
     rounds: list[float]
+
+    @property
+    def step_ms(self) -> float:
+        """Milliseconds of a step, median."""
+        return 1e3 * self.batch_size / self.images[0]
 
 
 def median_and_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -96,6 +103,7 @@ def summarise(
     return [
         Row(
             name=trainee.name,
+            batch_size=trainee.batch_size,
             images=median_and_quartiles(speeds[which]),
             trained=median_and_quartiles([turn.trained / turn.seconds for turn in run]),
             to_sam=ratio(which, 1),
@@ -110,12 +118,13 @@ def summarise(
 
 def format_table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table: median, and quartiles where they matter."""
-    header = ("", "images/s", "trained/s", "to SAM", "to base", "data ms", "peak MiB")
+    header = ("", "batch", "images/s", "trained/s", "to SAM", "to base", "data ms", "peak MiB")
     cells = [header, ("---",) + ("--:",) * (len(header) - 1)]
     for row in rows:
         cells.append(
             (
                 row.name,
+                str(row.batch_size),
                 "{:.1f} ({:.1f}–{:.1f})".format(*row.images),
                 f"{row.trained[0]:.1f}",
                 "{:.2f} ({:.2f}–{:.2f})".format(*row.to_sam),
