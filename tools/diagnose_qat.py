@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> None:
         )
     model = load_classifier(args.checkpoint, args.cfg_options)
     preprocessor = model.data_preprocessor
-    pixels, _ = preprocessor._on_device(True)
+    _, labels = preprocessor.images(training=True)
     generator = torch.Generator().manual_seed(args.seed)
-    order = torch.randperm(len(pixels), generator=generator)[: args.images]
+    order = torch.randperm(len(labels), generator=generator)[: args.images]
     batches = []
     for indices in order.split(args.batch_size):
         if len(indices) == args.batch_size:

@@ -61,7 +61,7 @@ class DevicePreprocessor(BaseDataPreprocessor):
         Returns:
             ``inputs``: fp32 ``[K, 3, H, W]`` in channels-last memory; ``labels``: int64 ``[K]``.
         """
-        pixels, labels = self._on_device(training)
+        pixels, labels = self.images(training)
         index = data["index"].to(self.mean.device, non_blocking=True)
         if training:
             key = self.seed, self.epoch
@@ -74,7 +74,15 @@ class DevicePreprocessor(BaseDataPreprocessor):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear")
         return dict(inputs=images, labels=labels[index])
 
-    def _on_device(self, training: bool) -> tuple[Tensor, Tensor]:
+    def images(self, training: bool) -> tuple[Tensor, Tensor]:
+        """All images of a split as they lie on the device; read at the first call.
+
+        Args:
+            training: which split; its images carry the padding that crops are cut from.
+
+        Returns:
+            Pixels, uint8 ``[N, H, W, C]``, and labels, int64 ``[N]``.
+        """
         device = self.mean.device
         held = self._held.get(training)
         if held is None or held[0].device != device:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint
-from tasks.classification import read_images
 from tasks.qat.classifier import QuantizedClassifier
 
 
@@ -66,8 +65,7 @@ def test_batches(
         images: how many of them; all by default.
         size: of a batch.
     """
-    source = model.data_preprocessor._sources[False]
-    count = len(read_images(**source).pixels)
+    count = len(model.data_preprocessor.images(training=False)[1])
     count = count if images is None else min(images, count)
     for indices in torch.arange(count).split(size):
         batch = model.data_preprocessor(dict(index=indices), training=False)

@@ -28,7 +28,9 @@ from tasks.qat.grid import Grid
 Style = Literal["exact", "qdq"]
 Storage = Literal["int2", "int8"]
 ACCUMULATOR = ".accumulator"
-"""Ends the name of the output that holds a layer's sums (``exact``)."""
+"""Ends the name of what holds a layer's sums (``exact``)."""
+VALUES = ".values"
+"""Ends the name of what holds a quantized tensor (``qdq``)."""
 
 
 def to_onnx(
@@ -232,7 +234,7 @@ class _Qdq(_Emitter):
         step = self.graph.constant(f"{name}.step", module.step, "float32")
         zero = self.graph.constant(f"zero.{kind}", 0, kind)
         codes = self.graph.add("QuantizeLinear", [values, step, zero], f"{name}.codes")
-        return self.graph.add("DequantizeLinear", [codes, step, zero], f"{name}.values")
+        return self.graph.add("DequantizeLinear", [codes, step, zero], name + VALUES)
 
     def accumulate(self, node: fx.Node, module: Accumulate, inputs: list[str]) -> str:
         name = node.target.removesuffix(".accumulate")

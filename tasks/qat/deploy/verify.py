@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, fx
 
 from ausam_core.errors import AusamError
-from tasks.qat.deploy.export import ACCUMULATOR, to_onnx
-from tasks.qat.deploy.integer import Accumulate
+from tasks.qat.deploy.export import ACCUMULATOR, VALUES, to_onnx
+from tasks.qat.deploy.integer import Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
 """The share of images on which ``qdq`` must choose the class of the integer network."""
-SUMS_OF = 32
-"""Images whose sums are compared layer by layer; they are large."""
+LAYERS_OF = 32
+"""Images that are compared layer by layer; what is inside is large."""
 
 
 @dataclass
@@ -31,7 +31,8 @@ class Verification:
     Attributes:
         style: of the file.
         differences: constants and nodes of the file that are not those of the checkpoint.
-        layers: for each layer, how many sums differ, and of how many (``exact``).
+        layers: for each layer, how many numbers differ, and of how many: sums (``exact``), or
+            codes of its input (``qdq``).
         images: how many were run.
         equal: on how many the logits are equal to the bit.
         largest: the largest difference of a logit.
@@ -97,8 +98,8 @@ def verify(
             expected = to_onnx(deployed, shape, facts["style"], facts["weights"], facts)
             found = Verification(facts["style"], compare(model, expected))
             run = _session(model)
-            if found.style == "exact":
-                found.layers = compare_sums(deployed, model, images[:SUMS_OF])
+            inside = compare_sums if found.style == "exact" else compare_codes
+            found.layers = inside(deployed, model, images[:LAYERS_OF])
         answers = dict(zip(names, (network(images), deployed(images), run(images)), strict=True))
         for name, logits in answers.items():
             right[name] += int((logits.argmax(1) == labels).sum())
@@ -143,31 +144,55 @@ def compare_sums(
     deployed: fx.GraphModule, model: Any, images: Tensor
 ) -> dict[str, tuple[int, int]]:
     """For each layer how many of its sums differ between module and file, and of how many."""
-    sums: dict[str, Tensor] = {}
+    ours = _outputs(deployed, Accumulate, images)
+    names = [name.removesuffix(".accumulate") for name in ours]
+    theirs = _session(model, [name + ACCUMULATOR for name in names])(images, every=True)
+    pairs = zip(ours.values(), theirs, strict=True)
+    return dict(zip(names, (_differing(*pair) for pair in pairs), strict=True))
+
+
+def compare_codes(
+    deployed: fx.GraphModule, model: Any, images: Tensor
+) -> dict[str, tuple[int, int]]:
+    """For each quantized tensor how many codes flipped between module and file, and of how many."""
+    ours = _outputs(deployed, ToCodes, images)
+    theirs = _session(model, [name + VALUES for name in ours])(images, every=True)
+    found = {}
+    for (name, codes), values in zip(ours.items(), theirs, strict=True):
+        step = deployed.get_submodule(name).step.float()  # as the file holds it
+        found[name] = _differing(codes, (values / step).round())
+    return found
+
+
+def _outputs(deployed: fx.GraphModule, kind: type, images: Tensor) -> dict[str, Tensor]:
+    """What the modules of a kind give, by name, in the order of the graph."""
+    outputs: dict[str, Tensor] = {}
     hooks = [
-        module.register_forward_hook(
-            lambda _, __, output, name=name: sums.update({name: output.double()})
-        )
+        module.register_forward_hook(lambda _, __, y, name=name: outputs.update({name: y}))
         for name, module in deployed.named_modules()
-        if isinstance(module, Accumulate)
+        if isinstance(module, kind)
     ]
     deployed(images)
     for hook in hooks:
         hook.remove()
-    names = [name.removesuffix(".accumulate") for name in sums]
-    theirs = _session(model, [name + ACCUMULATOR for name in names])(images, every=True)
-    result = {}
-    for name, ours, other in zip(names, sums.values(), theirs, strict=True):
-        differ = int((ours != other.double()).sum()) if ours.shape == other.shape else ours.numel()
-        result[name] = differ, ours.numel()
-    return result
+    return outputs
+
+
+def _differing(ours: Tensor, theirs: Tensor) -> tuple[int, int]:
+    """How many of whole numbers differ, and of how many; all, where the shapes do."""
+    if ours.shape != theirs.shape:
+        return ours.numel(), ours.numel()
+    return int((ours.double() != theirs.double()).sum()), ours.numel()
 
 
 def report(found: Verification) -> str:
     """The findings as text."""
     lines = [f"style {found.style}, {found.images} images"]
+    what = "sums" if found.style == "exact" else "codes"
     for name, (differ, total) in found.layers.items():
-        lines.append(f"  sums of {name:<24} {differ:>8} of {total:>9} differ")
+        lines.append(f"  {what} of {name:<24} {differ:>8} of {total:>9} differ")
+    differ, total = (sum(counts) for counts in zip(*found.layers.values(), strict=True))
+    lines.append(f"{what} that differ: {100 * differ / total:.4f} %")
     lines.append(f"logits equal to the bit on {found.equal} of {found.images} images")
     lines.append(f"largest difference of a logit: {found.largest:.3g}")
     lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
@@ -181,7 +206,7 @@ def _broken(found: Verification) -> list[str]:
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
     for name, (differ, total) in found.layers.items():
-        if differ:
+        if differ and found.style == "exact":
             broken.append(f"the sums of layer {name} differ first ({differ} of {total})")
             break
     if found.style == "exact" and found.equal != found.images:

@@ -43,6 +43,10 @@ def test_an_untouched_file_keeps_every_promise(kind, style, tmp_path):
         assert found.equal == 64 and found.largest == 0
         assert len(found.layers) == len(network.table)
         assert all(differ == 0 < total for differ, total in found.layers.values())
+    else:
+        assert found.layers.keys() == network.activations().keys()
+        flipped, total = (sum(counts) for counts in zip(*found.layers.values(), strict=True))
+        assert flipped < 1e-3 * total and "codes that differ" in report(found)
 
 
 def test_one_code_that_was_changed_is_found_with_its_layer(tmp_path):
@@ -58,6 +62,23 @@ def test_one_code_that_was_changed_is_found_with_its_layer(tmp_path):
     assert "1 of 576 values of layer1.conv2.codes differ" in text
     assert "the sums of layer layer1.conv2 differ first" in text
     assert found.layers["layer1.conv1"][0] == 0 < found.layers["layer1.conv2"][0]
+
+
+def test_codes_that_flip_are_counted_with_their_tensor(tmp_path):
+    def coarsen(model):
+        tensor = constant(model, "activations.layer1_conv2.step")
+        tensor.CopyFrom(
+            onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 2, tensor.name)
+        )
+
+    network = quantized()
+    found = verify(network, *written(network, tmp_path, "qdq", coarsen), batches())
+    names = list(found.layers)
+    first = names.index("activations.layer1_conv2")
+    assert sum(differ for differ, _ in list(found.layers.values())[:first]) < 10
+    differ, total = found.layers["activations.layer1_conv2"]
+    assert differ > 0.01 * total
+    assert "1 of 1 values of activations.layer1_conv2.step differ" in found.broken[0]
 
 
 def test_a_scale_that_was_changed_a_little_is_found(tmp_path):
