@@ -107,8 +107,8 @@ class Perturbation:
         """Move to the local maximum: ``w ← w + ε``.
 
         The gradients are consumed: afterwards ``.grad`` holds the direction ε/ρ. Where the norm is
-            not finite the weights become NaN
-        or stay, and ``finite`` is False; :meth:`restore` brings them back in any case.
+        not finite the weights become NaN or stay, and ``finite`` is False; :meth:`restore` brings
+        them back in any case.
 
         Raises:
             AusamError: for sparse gradients.
@@ -133,12 +133,21 @@ class Perturbation:
             torch._foreach_add_(group, [p.grad for p in group], alpha=rho)
         return Climb(norm=norm, finite=finite)
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that :meth:`climb` would move now: not excluded, and with a gradient."""
+        return [p for group in self._by_rho().values() for p in group]
+
     @torch.no_grad()
     def restore(self) -> None:
         """Put the weights back, to the bit. Does nothing where nothing was moved."""
         if self._moved:
             torch._foreach_copy_(self._moved, [self._copies[p] for p in self._moved])
             self._moved = []
+
+    @property
+    def moved(self) -> Sequence[nn.Parameter]:
+        """The parameters that are at ``w + ε``; none after :meth:`restore`."""
+        return self._moved
 
     def _by_rho(self) -> dict[float, list[nn.Parameter]]:
         found: dict[float, list[nn.Parameter]] = {}

@@ -20,7 +20,6 @@ from ausam_core.errors import AusamError
 from ausam_core.methods.method import StepResult
 from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
-from ausam_core.perturbation import global_norm
 
 
 class AESAM(SAM):
@@ -64,8 +63,7 @@ class AESAM(SAM):
     def gradient(self, passes: Passes) -> StepResult:
         accumulated = self.take_gradients()
         first = self.first_pass(passes, accumulated)
-        groups = self.optimizer.param_groups
-        norm = global_norm([p.grad for g in groups for p in g["params"] if p.grad is not None])
+        norm = self.perturbed_norm()
         if self.is_sharp(float(passes.unscaled(norm)) ** 2):
             self.sam_steps += 1
             climb, second, _ = self.second_pass(passes, accumulated)

@@ -56,6 +56,10 @@ class ESAM(SAM):
         if not (0 < beta <= 1 and 0 < gamma <= 1):
             raise AusamError(f"beta and gamma are shares in (0, 1], found {beta} and {gamma}")
         super().__init__(optimizer, model, rho / beta, **kwargs)
+        if self.excluded_pass == 1:
+            raise AusamError(
+                "ESAM has no gradient of all parameters in pass 1; use excluded_pass=2"
+            )
         self.beta, self.gamma, self.seed, self.steps = beta, gamma, seed, 0
         self.needs_losses = gamma < 1
         self._excluded_by_user = self.perturbation.excluded
@@ -112,7 +116,7 @@ class ESAM(SAM):
         """Tensors that are not perturbed in this step; a function of (seed, step)."""
         generator = epoch_generator(self.seed, self.steps, 0)
         self.steps += 1
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = self.parameters()
         if self.beta == 1:
             return set()
         rests = (torch.rand(len(parameters), generator=generator) >= self.beta).tolist()

@@ -73,8 +73,7 @@ class GSAM(SAM):
         return self.rho_min + (self.rho_max - self.rho_min) * min(lr / self._lr_max, 1.0)
 
     def _copy_gradients(self) -> Gradients:
-        groups = self.optimizer.param_groups
-        return [(p, p.grad.clone()) for g in groups for p in g["params"] if p.grad is not None]
+        return [(p, p.grad.clone()) for p in self.perturbation.parameters()]
 
     @torch.no_grad()
     def _close_gap(self, first: Gradients, norm: torch.Tensor) -> None:

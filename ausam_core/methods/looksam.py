@@ -70,7 +70,7 @@ class LookSAM(SAM):
             result = self.perturbed_result(passes, first, second, climb)
             self._keep_direction(direction, result.finite)
         else:
-            norm = global_norm(self._gradients())
+            norm = self.perturbed_norm()
             self._reuse_direction(norm)
             result = self.plain_result(passes, first, norm)
         self.add_gradients(accumulated)
@@ -79,14 +79,14 @@ class LookSAM(SAM):
     def method_state(self) -> dict[str, Any]:
         return {
             "steps": self.steps,
-            "direction": [self._direction.get(p) for p in self._parameters()],
+            "direction": [self._direction.get(p) for p in self.parameters()],
         }
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
         self._direction = {
             p: d.to(p.device)
-            for p, d in zip(self._parameters(), state["direction"], strict=True)
+            for p, d in zip(self.parameters(), state["direction"], strict=True)
             if d is not None
         }
 
@@ -108,15 +108,9 @@ class LookSAM(SAM):
     def _reuse_direction(self, norm: Tensor) -> None:
         pairs = [
             (p.grad, self._direction[p])
-            for p in self._parameters()
+            for p in self.parameters()
             if p.grad is not None and p in self._direction
         ]
         if pairs:
             reused = torch._foreach_mul([d for _, d in pairs], self.alpha * norm)
             torch._foreach_add_([g for g, _ in pairs], reused)
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
-    def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self._parameters() if p.grad is not None]

@@ -98,6 +98,10 @@ class Method(ABC):
     #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
     perturbs = True
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of the optimizer, in its order."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
     def prepare(self) -> None:
         """Called before the forward of pass 1, for methods that change something for its sake."""
 
@@ -264,9 +268,7 @@ class Method(ABC):
 
         An infinite loss may have a finite gradient, so the gradient alone does not tell.
         """
-        gradients = [
-            p.grad for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None
-        ]
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = global_norm(gradients).to(losses[0].device)
         # One operator for absolute values and sum of all.
         return torch.linalg.vector_norm(torch.stack([norm, *losses])) < math.inf
@@ -275,19 +277,17 @@ class Method(ABC):
     def poison(self, finite: Tensor) -> None:
         """Make the gradient NaN where ``finite`` is False: a loss scaler then skips and backs
         off."""
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.add_(torch.where(finite, 0.0, torch.nan).to(parameter.grad))
-                    return
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad.add_(torch.where(finite, 0.0, torch.nan).to(parameter.grad))
+                return
 
     def _clip(self) -> None:
         if self.clip_grad_norm is None:
             return
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm, foreach=True)
+        torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip_grad_norm, foreach=True)
 
     def _clip_and_step(self) -> None:
         self._clip()

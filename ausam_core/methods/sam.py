@@ -12,6 +12,7 @@ passes, since ``g/‖g‖`` does not depend on it; the state holds the base opti
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,13 @@ from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.method import Method, StepResult
 from ausam_core.passes import Passes, second_pass
-from ausam_core.perturbation import Climb, Exclude, Perturbation, parameter_names
+from ausam_core.perturbation import (
+    Climb,
+    Exclude,
+    Perturbation,
+    global_norm,
+    parameter_names,
+)
 
 Gradients = list[tuple[nn.Parameter, Tensor]]
 
@@ -39,12 +46,15 @@ class SAM(Method):
             climbs by its own (m-sharpness, as in the paper), which saves one all-reduce a step.
         exclude: parameters that are not perturbed; see
             :class:`~ausam_core.perturbation.Perturbation`.
+        excluded_pass: which pass the gradient of excluded parameters is taken from: 2, as that of
+            all others, or 1, at w. For parameters whose two gradients conflict, such as
+            quantization steps.
         replay_random_state: pass 2 sees the dropout masks of pass 1; keeps ``d_i`` free of their
             noise.
         **kwargs: see :class:`~ausam_core.methods.method.Method`.
 
     Raises:
-        AusamError: for ρ < 0 and for an unknown ``perturb``.
+        AusamError: for ρ < 0, for an unknown ``perturb`` or ``excluded_pass``.
     """
 
     def __init__(
@@ -57,12 +67,19 @@ class SAM(Method):
         eta: float = 0.01,
         perturb: Literal["global", "local"] = "global",
         exclude: Exclude | None = None,
+        excluded_pass: Literal[1, 2] = 2,
         replay_random_state: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(optimizer, model, **kwargs)
         if perturb not in ("global", "local"):
             raise AusamError(f'perturb must be "global" or "local", found {perturb!r}')
+        if excluded_pass not in (1, 2) or (excluded_pass == 1 and perturb == "local"):
+            raise AusamError(
+                'excluded_pass must be 2, or 1 together with perturb="global", which averages the '
+                f"gradient of pass 1; found {excluded_pass!r} with perturb={perturb!r}"
+            )
+        self.excluded_pass = excluded_pass
         self.perturbation = Perturbation(
             optimizer,
             rho,
@@ -106,7 +123,9 @@ class SAM(Method):
         """
         climb = self.perturbation.climb()
         try:
-            direction = self.take_gradients() if keep_direction else []
+            moved = self.perturbation.moved
+            direction = self._own((p, p.grad) for p in moved) if keep_direction else []
+            at_w = self._excluded_at_w(start) if self.excluded_pass == 1 else []
             self.put_gradients(start)
             with second_pass(), self.statistics.frozen():
                 second = self.descend(passes)
@@ -115,6 +134,8 @@ class SAM(Method):
             raise
         finally:
             self.perturbation.restore()
+        for parameter, gradient in at_w:
+            parameter.grad = gradient
         return climb, second, direction
 
     def descend(self, passes: Passes) -> ForwardRecord:
@@ -138,13 +159,14 @@ class SAM(Method):
 
     def take_gradients(self) -> Gradients:
         """Take the gradients away and return them: ε comes from this batch alone."""
-        taken = []
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    taken.append((parameter, parameter.grad))
-                    parameter.grad = None
+        taken = self._own((p, p.grad) for p in self.parameters() if p.grad is not None)
+        for parameter, _ in taken:
+            parameter.grad = None
         return taken
+
+    def perturbed_norm(self) -> Tensor:
+        """``‖g‖`` over the parameters that would be perturbed, fp32, 0-dim."""
+        return global_norm([p.grad for p in self.perturbation.parameters()])
 
     def add_gradients(self, gradients: Gradients) -> None:
         """Add what earlier batches accumulated."""
@@ -160,6 +182,25 @@ class SAM(Method):
         self.optimizer.zero_grad(set_to_none=True)
         for parameter, gradient in gradients:
             parameter.grad = gradient
+
+    def _excluded_at_w(self, accumulated: Gradients) -> Gradients:
+        """After climbing: the gradient of pass 1 of what did not move, with what it is added to."""
+        moved, before = set(self.perturbation.moved), dict(accumulated)
+        resting = [p for p in self.parameters() if p.grad is not None and p not in moved]
+        at_w = self._own((p, p.grad) for p in resting)
+        both = [(g, before[p]) for p, g in at_w if p in before]
+        if both:
+            torch._foreach_add_([g for g, _ in both], [earlier for _, earlier in both])
+        return at_w
+
+    def _own(self, gradients: Iterable[tuple[nn.Parameter, Tensor]]) -> Gradients:
+        """Gradients that the next backward pass leaves alone.
+
+        DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills anew.
+        """
+        if getattr(self.model, "gradient_as_bucket_view", False):
+            return [(p, g.clone()) for p, g in gradients]
+        return list(gradients)
 
 
 def keep_finite(

@@ -83,7 +83,7 @@ class VSAM(SAM):
             result = self.perturbed_result(passes, first, second, climb)
             self._keep_psf(direction, climb.norm, passes)
         else:
-            norm = global_norm([p.grad for p in self._parameters() if p.grad is not None])
+            norm = self.perturbed_norm()
             result = self.plain_result(passes, first, norm)
             self._reuse_psf(norm, passes)
         self.add_gradients(accumulated)
@@ -97,14 +97,14 @@ class VSAM(SAM):
             "reuse": self.reuse,
             "last": self._last,
             "seen": list(self._seen),
-            "psf": [self._psf.get(p) for p in self._parameters()],
+            "psf": [self._psf.get(p) for p in self.parameters()],
         }
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         self.steps, self.sam_steps, self.done = state["counts"]
         self.quota, self.reuse = state["quota"], state["reuse"]
         self._last = None if state["last"] is None else tuple(state["last"])
-        pairs = zip(self._parameters(), state["psf"], strict=True)
+        pairs = zip(self.parameters(), state["psf"], strict=True)
         self._psf = {p: t.to(p.device) for p, t in pairs if t is not None}
         self._seen = list(state["seen"])
 
@@ -163,9 +163,6 @@ class VSAM(SAM):
             self.quota *= 1 + sum(a * c for a, c in zip(self.alpha, change, strict=True))
             self.quota = min(max(self.quota, 1.0), int(0.8 * self.window))
         self._last = found
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 def _relative_change(before: float, now: float) -> float:
