@@ -22,8 +22,9 @@ class Behaviour:
     Attributes:
         ste: where the gradient of a value passes, see :mod:`tasks.qat.fake_quantize`.
         two_passes: whether the method always descends by a second pass. Then the first is the
-            ascent pass: its gradient is only a direction to climb in, steps are not perturbed, and
-            no gradient of a step is computed.
+            ascent pass: its gradient is only a direction to climb in, and steps are not perturbed.
+        step_pass: where there are two passes, the one whose gradient steps descend by. In the other
+            none is computed.
         perturb: what ε is added to: ``"latent"`` weights, Q(w + ε); or ``"quantized"`` ones,
             Q(w) + ε with ε from ∂L/∂Q(w) (Liu et al., "Sharpness-aware Quantization", case 3).
         floats: let everything pass unquantized.
@@ -31,6 +32,7 @@ class Behaviour:
 
     ste: Ste = "clip"
     two_passes: bool = False
+    step_pass: Literal[1, 2] = 2
     perturb: Literal["latent", "quantized"] = "latent"
     floats: bool = False
 
@@ -38,6 +40,11 @@ class Behaviour:
     def ascends(self) -> bool:
         """Whether the pass that is running only finds the direction to climb in."""
         return self.two_passes and not in_second_pass()
+
+    @property
+    def learns_steps(self) -> bool:
+        """Whether the pass that is running has to find the gradient of the steps."""
+        return not self.two_passes or self.ascends == (self.step_pass == 1)
 
 
 class _QuantizedWeight:
@@ -147,7 +154,7 @@ class ActivationQuantizer(nn.Module):
             [self.grid],
             [gradient_scale(self.grid, inputs[0].numel())],
             ste=self.behaviour.ste,
-            learn_steps=not self.behaviour.ascends,
+            learn_steps=self.behaviour.learns_steps,
         )
         return fake_quantize([inputs], [self.step], recipe)[0]
 

@@ -99,7 +99,7 @@ class QuantizedNetwork(nn.Module):
             [layer.grid for layer in layers],
             [layer.gradient_scale for layer in layers],
             ste=behaviour.ste,
-            learn_steps=not behaviour.ascends,
+            learn_steps=behaviour.learns_steps,
             # To climb from Q(w), ε must come from ∂L/∂Q(w), which no mask has touched.
             masks=not (shifted and behaviour.ascends),
             bases=self._before if shifted and in_second_pass() else None,

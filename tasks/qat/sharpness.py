@@ -3,7 +3,9 @@ pass.
 
 ε moves latent weights, biases and BatchNorm's affine parameters. It never moves steps: a step moves
 every weight of its channel, and the gradients of task and sharpness conflict there (GAQAT). The
-ascent pass therefore needs no gradient of a step, and with SAM computes none.
+ascent pass therefore needs no gradient of a step, and with SAM computes none. With
+``excluded_pass=1`` it is the other way round: steps descend by the gradient of the task alone, that
+of the ascent pass.
 """
 
 from __future__ import annotations
@@ -52,4 +54,5 @@ def join(
                     "method exclude=[r'\\bstep$']"
                 )
     network.behaviour.two_passes = always_twice
+    network.behaviour.step_pass = getattr(method, "excluded_pass", 2)
     network.behaviour.perturb = perturb

@@ -66,28 +66,38 @@ def test_latent_weights_come_back_to_the_bit(perturb):
     assert all(torch.equal(p, before[n]) for n, p in network.named_parameters())
 
 
-def test_no_gradient_of_a_step_is_computed_in_the_ascent_pass_and_the_update_is_the_same():
-    results = []
+@pytest.mark.parametrize("learns", [1, 2])
+def test_gradients_of_steps_are_computed_in_one_pass_and_the_update_is_the_same(
+    learns, monkeypatch
+):
+    original, results = fq._sum_like, []
     for skips in (True, False):
-        network, computed = trained(), {False: 0, True: 0}
-        method = sam(network)
+        network, computed = trained(), {1: 0, 2: 0}
+        method = sam(network, excluded_pass=learns)
         network.behaviour.two_passes = skips
-        original = fq._sum_like
 
-        def counting(*args, computed=computed, original=original):
-            computed[in_second_pass()] += 1
+        def counting(*args, computed=computed):
+            computed[1 + in_second_pass()] += 1
             return original(*args)
 
-        fq._sum_like = counting
-        try:
-            for _ in range(3):
-                method.step(lambda network=network: losses(network))
-        finally:
-            fq._sum_like = original
+        monkeypatch.setattr(fq, "_sum_like", counting)
+        for _ in range(3):
+            method.step(lambda network=network: losses(network))
         steps = len(network.steps())
-        assert computed == {False: 0 if skips else 3 * steps, True: 3 * steps}
+        assert computed[learns] == 3 * steps
+        assert computed[3 - learns] == (0 if skips else 3 * steps)
         results.append({n: p.detach() for n, p in network.named_parameters()})
     assert all(torch.equal(results[0][n], results[1][n]) for n in results[0])
+
+
+def test_steps_may_descend_by_the_gradient_at_w():
+    network, plain = trained(), trained()
+    sam(network, excluded_pass=1).accumulate(lambda: losses(network))
+    Base(sgd(plain), plain).accumulate(lambda: losses(plain))
+    expected = dict(plain.named_parameters())
+    for name, parameter in network.named_parameters():
+        same = torch.equal(parameter.grad, expected[name].grad)
+        assert same == name.endswith("step"), name
 
 
 @pytest.mark.parametrize("kind", [Base, LookSAM, GSAM])
