@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ausam_core.errors import AusamError
@@ -74,6 +75,16 @@ def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> F
             )
         record.total = mean_loss(record.per_sample, weights)
     return record
+
+
+def loud(loss: Tensor) -> Tensor:
+    """What to call ``loss.backward(gradient=…)`` with, so that no bad loss goes unheard.
+
+    1, or NaN where the loss is not finite. An infinite loss may have a finite gradient; under DDP
+    its rank would skip the update and the others not. A gradient that is NaN reaches them all.
+    """
+    with torch.no_grad():
+        return (loss - loss).exp_()
 
 
 def loss_difference(before: Tensor | None, after: Tensor | None) -> Tensor | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord, as_record
+from ausam_core.losses import ForwardRecord, as_record, loud
 from ausam_core.random_state import RandomState
 
 _second_pass_depth = 0
@@ -55,6 +55,8 @@ class Passes(ABC):
 
     #: The batch as it was planned; None where nobody told.
     batch: Batch | None = None
+    #: Whether DDP averages the gradient of this batch; False in ``no_sync()``.
+    averaged = True
 
     @abstractmethod
     def forward(self, subset: Tensor | None = None) -> ForwardRecord:
@@ -82,6 +84,7 @@ class ClosurePasses(Passes):
         batch: the batch as it was planned, or None.
         scaler: a ``torch.amp.GradScaler`` in use, or None.
         factor: the loss is multiplied by it (1/k with k accumulated batches).
+        averaged: see :class:`Passes`.
         local_first: context in which pass 1 runs, to keep DDP from averaging its gradient.
         replay_random_state: give pass 2 the random numbers (dropout masks) of pass 1.
     """
@@ -92,10 +95,12 @@ class ClosurePasses(Passes):
         batch: Batch | None = None,
         scaler: torch.amp.GradScaler | None = None,
         factor: float = 1.0,
+        averaged: bool = True,
         local_first: Callable[[], AbstractContextManager] = nullcontext,
         replay_random_state: bool = False,
     ) -> None:
         self.closure, self.batch, self.scaler, self.factor = closure, batch, scaler, factor
+        self.averaged = averaged
         self.local_first, self.replay_random_state = local_first, replay_random_state
         self._random_state: RandomState | None = None
 
@@ -112,7 +117,8 @@ class ClosurePasses(Passes):
     def backward(self, record: ForwardRecord) -> None:
         loss = record.total if self.factor == 1.0 else record.total * self.factor
         with self._synchronisation():
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+            loss = loss if self.scaler is None else self.scaler.scale(loss)
+            loss.backward(gradient=loud(loss))
 
     def _on_subset(self, subset: Tensor) -> Tensor | ForwardRecord:
         if not inspect.signature(self.closure).parameters:

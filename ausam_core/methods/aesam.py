@@ -63,14 +63,13 @@ class AESAM(SAM):
     def gradient(self, passes: Passes) -> StepResult:
         accumulated = self.take_gradients()
         first = self.first_pass(passes, accumulated)
-        norm = self.perturbed_norm()
+        norm = self.perturbed_norm(passes)
         if self.is_sharp(float(passes.unscaled(norm)) ** 2):
             self.sam_steps += 1
             climb, second, _ = self.second_pass(passes, accumulated)
             return self.perturbed_result(passes, first, second, climb)
         result = self.plain_result(passes, first, norm)
-        self.add_gradients(accumulated)
-        return result
+        return self.finish(passes, result, accumulated)
 
     def is_sharp(self, squared_norm: float) -> bool:
         """Whether to take a SAM step at ``‖g‖²``; counts the step and moves the averages."""

@@ -63,8 +63,7 @@ class GSAM(SAM):
         result = self.perturbed_result(passes, first, second, climb)
         if self.alpha:
             self._close_gap(direction if adaptive is None else adaptive, climb.norm)
-        self.add_gradients(accumulated)
-        return result
+        return self.finish(passes, result, accumulated)
 
     def _radius(self) -> float:
         if self.rho_min == self.rho_max:

@@ -23,6 +23,7 @@ from ausam_core.methods.method import StepResult
 from ausam_core.methods.sam import SAM, Gradients, keep_finite
 from ausam_core.passes import Passes
 from ausam_core.perturbation import global_norm
+from ausam_core.ranks import average
 
 
 class LookSAM(SAM):
@@ -68,13 +69,12 @@ class LookSAM(SAM):
         if refresh:
             climb, second, direction = self.second_pass(passes, [], keep_direction=True)
             result = self.perturbed_result(passes, first, second, climb)
-            self._keep_direction(direction, result.finite)
+            self._keep_direction(direction, result.finite, passes)
         else:
-            norm = self.perturbed_norm()
+            norm = self.perturbed_norm(passes)
             self._reuse_direction(norm)
             result = self.plain_result(passes, first, norm)
-        self.add_gradients(accumulated)
-        return result
+        return self.finish(passes, result, accumulated)
 
     def method_state(self) -> dict[str, Any]:
         return {
@@ -91,7 +91,7 @@ class LookSAM(SAM):
         }
 
     @torch.no_grad()
-    def _keep_direction(self, first: Gradients, finite: Tensor) -> None:
+    def _keep_direction(self, first: Gradients, finite: Tensor, passes: Passes) -> None:
         """Keep ``g_v/‖g_v‖``, the direction of g_p − ⟨g_p, g⟩/‖g‖²·g; ``first`` is g/‖g‖."""
         pairs = [(p, g) for p, g in first if p.grad is not None]
         if not pairs:
@@ -101,7 +101,11 @@ class LookSAM(SAM):
         cosine = cosine_of_unit_vectors(along, [u.clone() for u in unit])
         torch._foreach_mul_(along, -cosine)
         torch._foreach_add_(unit, along)
-        torch._foreach_div_(unit, global_norm(unit) + 1e-12)
+        if not passes.averaged:  # each rank found its own, and will reuse that of all
+            average(self.model, unit)
+        size = global_norm(unit)
+        torch._foreach_div_(unit, size + 1e-12)
+        finite = finite & (size < torch.inf)
         self._direction = keep_finite(finite, [p for p, _ in pairs], unit, self._direction)
 
     @torch.no_grad()

@@ -147,6 +147,7 @@ class Method(ABC):
             batch=batch,
             scaler=self.scaler,
             factor=factor,
+            averaged=getattr(self.model, "require_backward_grad_sync", True),
             local_first=self._no_sync if self.local_first_pass else nullcontext,
             replay_random_state=self.replay_random_state,
         )
@@ -263,15 +264,13 @@ class Method(ABC):
         )
 
     @torch.no_grad()
-    def finite_gradient(self, *losses: Tensor) -> Tensor:
-        """Whether losses and the gradient in ``.grad`` are finite, 0-dim bool on the device.
+    def finite_gradient(self, loss: Tensor) -> Tensor:
+        """Whether the gradient in ``.grad`` is finite, 0-dim bool on the device of ``loss``.
 
-        An infinite loss may have a finite gradient, so the gradient alone does not tell.
+        It is not where a loss was not: see :func:`~ausam_core.losses.loud`.
         """
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = global_norm(gradients).to(losses[0].device)
-        # One operator for absolute values and sum of all.
-        return torch.linalg.vector_norm(torch.stack([norm, *losses])) < math.inf
+        return global_norm(gradients).to(loss.device) < math.inf
 
     @torch.no_grad()
     def poison(self, finite: Tensor) -> None:

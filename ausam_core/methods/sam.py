@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
@@ -29,6 +30,7 @@ from ausam_core.perturbation import (
     global_norm,
     parameter_names,
 )
+from ausam_core.ranks import average
 
 Gradients = list[tuple[nn.Parameter, Tensor]]
 
@@ -125,8 +127,9 @@ class SAM(Method):
         try:
             moved = self.perturbation.moved
             direction = self._own((p, p.grad) for p in moved) if keep_direction else []
-            at_w = self._excluded_at_w(start) if self.excluded_pass == 1 else []
-            self.put_gradients(start)
+            at_w = self._excluded_at_w() if self.excluded_pass == 1 else []
+            excluded = dict(at_w)
+            self.put_gradients([(p, g) for p, g in start if p not in excluded])
             with second_pass(), self.statistics.frozen():
                 second = self.descend(passes)
         except BaseException:
@@ -136,6 +139,7 @@ class SAM(Method):
             self.perturbation.restore()
         for parameter, gradient in at_w:
             parameter.grad = gradient
+        self.add_gradients([(p, g) for p, g in start if p in excluded], passes)
         return climb, second, direction
 
     def descend(self, passes: Passes) -> ForwardRecord:
@@ -149,7 +153,7 @@ class SAM(Method):
     ) -> StepResult:
         """The result of a step with both passes."""
         finite = climb.finite.to(first.total.device)
-        finite = finite & self.finite_gradient(first.total, second.total)
+        finite = finite & self.finite_gradient(second.total)
         return self.result(passes, first, second, passes.unscaled(climb.norm), finite)
 
     def plain_result(self, passes: Passes, first: ForwardRecord, norm: Tensor) -> StepResult:
@@ -164,12 +168,32 @@ class SAM(Method):
             parameter.grad = None
         return taken
 
-    def perturbed_norm(self) -> Tensor:
-        """``‖g‖`` over the parameters that would be perturbed, fp32, 0-dim."""
-        return global_norm([p.grad for p in self.perturbation.parameters()])
+    def perturbed_norm(self, passes: Passes) -> Tensor:
+        """``‖g‖`` over the parameters that would be perturbed, fp32, 0-dim, the same on all ranks.
 
-    def add_gradients(self, gradients: Gradients) -> None:
-        """Add what earlier batches accumulated."""
+        Where each rank has a gradient of its own it is the root mean square of their norms.
+        """
+        norm = global_norm([p.grad for p in self.perturbation.parameters()])
+        if passes.averaged:
+            return norm
+        square = norm.square()
+        average(self.model, [square])
+        return square.sqrt()
+
+    def finish(self, passes: Passes, result: StepResult, accumulated: Gradients) -> StepResult:
+        """Add what earlier batches accumulated, and look at it: it may not be finite either."""
+        if accumulated:
+            self.add_gradients(accumulated, passes)
+            result.finite = result.finite & self.finite_gradient(result.loss)
+        return result
+
+    def add_gradients(self, gradients: Gradients, passes: Passes) -> None:
+        """Add what earlier batches accumulated, in the mean of the ranks where DDP averages.
+
+        DDP averages what is in ``.grad`` during a backward pass, and these were not.
+        """
+        if gradients and passes.averaged and isinstance(self.model, DistributedDataParallel):
+            gradients = self._averaged(gradients)
         both = [(p.grad, g) for p, g in gradients if p.grad is not None]
         if both:
             torch._foreach_add_([own for own, _ in both], [g for _, g in both])
@@ -183,15 +207,20 @@ class SAM(Method):
         for parameter, gradient in gradients:
             parameter.grad = gradient
 
-    def _excluded_at_w(self, accumulated: Gradients) -> Gradients:
-        """After climbing: the gradient of pass 1 of what did not move, with what it is added to."""
-        moved, before = set(self.perturbation.moved), dict(accumulated)
-        resting = [p for p in self.parameters() if p.grad is not None and p not in moved]
-        at_w = self._own((p, p.grad) for p in resting)
-        both = [(g, before[p]) for p, g in at_w if p in before]
-        if both:
-            torch._foreach_add_([g for g, _ in both], [earlier for _, earlier in both])
-        return at_w
+    def _excluded_at_w(self) -> Gradients:
+        """After climbing: the gradient of pass 1 of what did not move."""
+        moved = set(self.perturbation.moved)
+        return self._own(
+            (p, p.grad) for p in self.parameters() if p.grad is not None and p not in moved
+        )
+
+    def _averaged(self, gradients: Gradients) -> Gradients:
+        """The mean of the ranks; a rank that did not use a parameter takes part with zeros."""
+        held = dict(gradients)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        whole = [held[p] if p in held else torch.zeros_like(p) for p in parameters]
+        average(self.model, whole)
+        return list(zip(parameters, whole, strict=True))
 
     def _own(self, gradients: Iterable[tuple[nn.Parameter, Tensor]]) -> Gradients:
         """Gradients that the next backward pass leaves alone.

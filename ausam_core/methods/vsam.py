@@ -26,6 +26,7 @@ from ausam_core.methods.sam import SAM, Gradients, keep_finite
 from ausam_core.passes import Passes
 from ausam_core.perturbation import global_norm
 from ausam_core.random_state import epoch_generator
+from ausam_core.ranks import average
 
 
 class VSAM(SAM):
@@ -83,12 +84,11 @@ class VSAM(SAM):
             result = self.perturbed_result(passes, first, second, climb)
             self._keep_psf(direction, climb.norm, passes)
         else:
-            norm = self.perturbed_norm()
+            norm = self.perturbed_norm(passes)
             result = self.plain_result(passes, first, norm)
             self._reuse_psf(norm, passes)
-        self.add_gradients(accumulated)
         self._end_step()
-        return result
+        return self.finish(passes, result, accumulated)
 
     def method_state(self) -> dict[str, Any]:
         return {
@@ -129,6 +129,10 @@ class VSAM(SAM):
         torch._foreach_add_(psf, [p.grad for p, _ in pairs])
         unscale = passes.unscaled(torch.ones_like(norm))
         torch._foreach_mul_(psf, unscale)
+        if not passes.averaged:  # all ranks reuse one psf, and decide by its size
+            norm = norm.square()
+            average(self.model, [*psf, norm])
+            norm = norm.sqrt()
         size = global_norm(psf)
         self._psf = keep_finite(size < torch.inf, [p for p, _ in pairs], psf, self._psf)
         self._seen.append(torch.stack([size, size / (norm * unscale + 1e-12)]))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord, mean_loss
+from ausam_core.losses import ForwardRecord, loud, mean_loss
 from ausam_core.methods import Method, StepResult
 from ausam_core.mmengine.build import build_method
 from ausam_core.mmengine.keyed_pipeline import batch_length, part_of_batch
@@ -240,6 +240,7 @@ class _WrapperPasses(Passes):
         self._wrapper, self.batch = wrapper, wrapper.batch
         self._first: ForwardRecord | None = wrapper.make_record(loss)
         # 1 without accumulation; known on the host, nothing is read from a device.
+        self.averaged = wrapper.should_sync()
         self._factor = float(wrapper.scale_loss(torch.ones(()))) if wrapper.accumulates else 1.0
 
     def forward(self, subset: Tensor | None = None) -> ForwardRecord:
@@ -247,7 +248,8 @@ class _WrapperPasses(Passes):
         return self._wrapper.forward_again(subset) if first is None else first
 
     def backward(self, record: ForwardRecord) -> None:
-        self._wrapper.backward(self._wrapper.scale_loss(record.total))
+        loss = self._wrapper.scale_loss(record.total)
+        self._wrapper.backward(loss, gradient=loud(loss))
         # backward() counts it; taken back so that should_sync() and scale_loss() go on answering
         # for this micro-batch and not for the next.
         self._wrapper._inner_count -= 1

@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "two_ranks.py"
-CASES = (
-    "Base, SAM, SAM local, AUSAM, AUSAM local, GSAM, LookSAM, ESAM, AESAM, VSAM, SAF, MESA, "
-    "InfoBatch, SAM accumulated"
-).split(", ")
+ACCUMULATED = [
+    f"{name} accumulated" for name in ("SAM", "SAM excluded", "GSAM", "LookSAM", "AESAM", "VSAM")
+]
+BAD = [
+    f"{name}{how} bad"
+    for name in ("Base", "SAM", "GSAM", "LookSAM")
+    for how in ("", " accumulated")
+]
+CASES = [
+    *("Base", "SAM", "SAM excluded", "SAM local", "AUSAM", "AUSAM local", "GSAM", "LookSAM"),
+    *("ESAM", "AESAM", "VSAM", "SAF", "MESA", "InfoBatch"),
+    *ACCUMULATED,
+    *(f"{case} in views" for case in ACCUMULATED),
+    *BAD,
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +55,17 @@ def test_both_ranks_end_with_the_same_weights(ranks, case):
 @pytest.mark.parametrize("case", ["SAM", "AUSAM", "GSAM", "LookSAM", "ESAM", "VSAM"])
 def test_a_global_perturbation_is_the_same_on_both_ranks(ranks, case):
     assert ranks[0][case]["epsilon"] == ranks[1][case]["epsilon"] is not None
+
+
+@pytest.mark.parametrize("case", ACCUMULATED)
+def test_gradients_that_are_views_of_ddps_buckets_change_nothing(ranks, case):
+    views, plain = (ranks[0][name]["weights"] for name in (f"{case} in views", case))
+    assert views == pytest.approx(plain, rel=1e-6)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_an_infinite_loss_on_one_rank_is_skipped_by_both(ranks, case):
+    assert ranks[0][case]["skipped"] == ranks[1][case]["skipped"] == 1
 
 
 @pytest.mark.parametrize("case", ["SAM local", "AUSAM local"])

@@ -26,15 +26,18 @@ G = torch.Generator().manual_seed(0)
 DATA = TensorDataset(torch.randn(N, 6, generator=G), torch.randint(3, (N,), generator=G))
 
 
-def network():
+def network(views):
     torch.manual_seed(0)
     layers = nn.Linear(6, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)
     # Every rank keeps its own running statistics, as MMEngine does.
-    return DistributedDataParallel(nn.Sequential(*layers), broadcast_buffers=False)
+    return DistributedDataParallel(
+        nn.Sequential(*layers), broadcast_buffers=False, gradient_as_bucket_view=views
+    )
 
 
-def train(method_name, settings, selection, epochs=4, accumulate=1):
-    model = network()
+def train(method_name, settings, selection, epochs=4, accumulate=1, views=False, bad=None):
+    """Train; ``bad``: a step whose loss is infinite on rank 0, with a gradient that is not."""
+    model = network(views)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
     method = getattr(ausam_core, method_name)(optimizer, model, **settings)
     sampler = SelectiveBatchSampler(DistributedSampler(DATA), 8, selection, seed=3)
@@ -46,6 +49,8 @@ def train(method_name, settings, selection, epochs=4, accumulate=1):
                 epsilons.append([float(p.detach().double().sum()) for p in model.parameters()])
             outputs = model(x[subset])
             losses = F.cross_entropy(outputs, y[subset], reduction="none")
+            if steps == bad and dist.get_rank() == 0:
+                losses = losses + torch.inf
             return ForwardRecord(losses.mean(), losses, outputs)
 
         return closure
@@ -75,6 +80,7 @@ def train(method_name, settings, selection, epochs=4, accumulate=1):
         "finite": all(bool(p.isfinite().all()) for p in model.parameters()),
         "epsilon": epsilons[0] if epsilons else None,
         "steps": steps,
+        "skipped": method.skipping.read()[0],
         "scores": None if scores is None else scores.of(torch.arange(N)).tolist(),
         "visits": None if scores is None else int(scores._count.sum()),
         "table": {
@@ -87,6 +93,7 @@ def train(method_name, settings, selection, epochs=4, accumulate=1):
 CASES = {
     "Base": ("Base", {}, AllSamples()),
     "SAM": ("SAM", {}, AllSamples()),
+    "SAM excluded": ("SAM", dict(exclude=["3"], excluded_pass=1), AllSamples()),
     "SAM local": ("SAM", dict(perturb="local"), AllSamples()),
     "AUSAM": ("SAM", {}, GradientNormSelection(N, start_epoch=1)),
     "AUSAM local": ("SAM", dict(perturb="local"), GradientNormSelection(N, start_epoch=1)),
@@ -105,7 +112,13 @@ def main():
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
     found = {name: train(*case) for name, case in CASES.items()}
-    found["SAM accumulated"] = train("SAM", {}, AllSamples(), accumulate=2)
+    for views in (False, True):
+        where = " in views" if views else ""
+        for name in ("SAM", "SAM excluded", "GSAM", "LookSAM", "AESAM", "VSAM"):
+            found[f"{name} accumulated{where}"] = train(*CASES[name], accumulate=2, views=views)
+    for name in ("Base", "SAM", "GSAM", "LookSAM"):
+        found[f"{name} bad"] = train(*CASES[name], bad=4)
+        found[f"{name} accumulated bad"] = train(*CASES[name], accumulate=2, bad=4)
     with open(os.path.join(sys.argv[1], f"{dist.get_rank()}.json"), "w") as file:
         json.dump(found, file)
     dist.destroy_process_group()
