@@ -48,6 +48,21 @@ CASES: dict[str, dict[str, Any]] = {
     "global, unused parameters": dict(wrapper=GLOBAL, selection=HALF, hooks=[HOOK], unused=True),
 }
 
+# Methods that reuse, combine or decide; every other batch is trained in no_sync().
+APART = {
+    f"{method['type']}, accumulation 2": dict(
+        wrapper={**SAM, "method": dict(rho=RHO, **method), "accumulative_counts": 2},
+        selection=HALF,
+        hooks=[HOOK],
+    )
+    for method in (
+        dict(type="GSAM"),
+        dict(type="LookSAM", k=3),
+        dict(type="AESAM"),
+        dict(type="VSAM", warmup_steps=2, window=4),
+    )
+}
+
 
 class Climb(Hook):
     """Keeps each batch's own gradient at w, found without DDP, and the ε that was used."""
@@ -83,7 +98,7 @@ class Climb(Hook):
 
 
 def make(directory: Path, name: str, epochs: int = EPOCHS, **more: Any) -> tuple[Any, Any, Any]:
-    case = dict(CASES[name])
+    case = dict({**CASES, **APART}[name])
     climb, probe = Climb(), Probe()
     unused = case.pop("unused", False)
     model = Net(fault=climb)
@@ -132,7 +147,7 @@ def main(directory: Path) -> None:
     # MMEngine would first choose a CUDA device for each rank.
     torch.distributed.init_process_group("gloo")
     found = {}
-    for name in CASES:
+    for name in (*CASES, *APART):
         run = make(directory, name)
         run[0].train()
         found[name] = seen(*run)

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tests.ausam_core.mmengine.ranks import CASES, EPOCHS, RHO, SIZE
+from tests.ausam_core.mmengine.ranks import APART, CASES, EPOCHS, RHO, SIZE
 from tests.ausam_core.mmengine.tiny import REPOSITORY, same
 
 ALL = [*CASES, "resumed"]
@@ -37,7 +37,7 @@ def ranks(tmp_path_factory):
     return [torch.load(directory / f"rank_{i}.pt", weights_only=True) for i in (0, 1)]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [*ALL, *APART])
 def test_weights_are_equal_on_both_ranks_after_every_update(name, ranks):
     a, b = (rank[name] for rank in ranks)
     assert a["wrapped"] == b["wrapped"] == "MMDistributedDataParallel"
