@@ -3,13 +3,15 @@
     python tools/benchmark.py speed --task pose --json speed.json
     python tools/benchmark.py speed --task classification --model resnet18 --methods sgd sam esam
     python tools/benchmark.py speed --task qat --model mobilenetv1_cifar --batch-sizes 32 64 128
+    python tools/benchmark.py augment --dataset cifar10
     python tools/benchmark.py scale
 
 `speed` trains the runs that are compared in one process, in short turns; see benchmarks/speed.py.
 For pose these are the base optimizer, SAM, AUSAM in the loop and AUSAM before loading; for
 classification and quantization the methods that are named. It begins in a later epoch, because
 AUSAM trains whole batches in epoch 0. From several batch sizes it also says what of a step is paid
-once, a pass, and a sample. `scale` measures what choosing and recording cost as the data set grows.
+once, a pass, and a sample. `augment` compares images that are augmented on the device with
+torchvision's. `scale` measures what choosing and recording cost as the data set grows.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import warnings
 from pathlib import Path
 
 from _common import ROOT, check_task, load_config, run_tool, share_cores
-from benchmarks import classification, fit, scale, speed
+from benchmarks import augment, classification, fit, scale, speed
 from benchmarks.trainee import Trainee
 from benchmarks.variants import make_variants, prepare
 from mmengine.config import Config, DictAction
@@ -56,6 +58,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--warmup", type=int, default=4, help="iterations before the first round")
     command.add_argument("--no-loader", action="store_true", help="samples held in memory")
     command.add_argument("--workers", type=int, help="loader workers (default: the config's)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    command.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    command = commands.add_parser("augment", help="images/s on the device and by torchvision")
+    command.add_argument("--dataset", default="cifar10", help="folder of configs")
+    command.add_argument("--model", default="resnet18", help="first part of the config's name")
+    command.add_argument("--workers", type=int, default=2, help="of torchvision's loader")
+    command.add_argument("--rounds", type=int, default=8)
+    command.add_argument("--iters", type=int, default=40, help="batches of a turn")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     command.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     command = commands.add_parser("scale", help="cost of a selection by size of the data set")
@@ -133,6 +143,21 @@ def run_scale(args: argparse.Namespace) -> None:
         args.json.write_text(json.dumps(scale.as_json(rows), indent=2) + "\n")
 
 
+def run_augment(args: argparse.Namespace) -> None:
+    """Measure and print what augmenting a batch costs."""
+    if min(args.rounds, args.iters) < 1 or args.workers < 0:
+        raise AusamError("--rounds and --iters must be 1 or more, --workers 0 or more")
+    place = ROOT / "configs/classification" / args.dataset
+    cfg = load_config(classification.config_of(place, args.model, "sgd"), args.cfg_options)
+    check_task(cfg)
+    rows = augment.measure(cfg, args.workers, args.rounds, args.iters)
+    size = cfg.train_dataloader.batch_size
+    print(f"batches of {size}, {args.dataset}, {speed.describe_machine()}\n")
+    print(augment.format_table(rows))
+    if args.json:
+        args.json.write_text(json.dumps([dataclasses.asdict(r) for r in rows], indent=2) + "\n")
+
+
 def run_speed(args: argparse.Namespace) -> None:
     """Measure, print the tables and write the JSON file."""
     if min(args.rounds, args.iters, *(args.batch_sizes or [1])) < 1 or args.warmup < 0:
@@ -154,7 +179,8 @@ def run_speed(args: argparse.Namespace) -> None:
     print("\n" + ", ".join(f"{key} {value}" for key, value in about.items()))
     print("images/s of whole batches; median over rounds (first and third quartile)\n")
     print("\n\n".join(speed.format_table(of_size) for of_size in rows))
-    print_costs(rows)
+    if len(groups) > 1:
+        print_costs(rows)
     if args.json:
         result = {**about, "rows": [dataclasses.asdict(row) for group in rows for row in group]}
         args.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -178,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:  # before minutes are spent on numbers that then have no place
         args.json.parent.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # of MMEngine and torch; the table is what is read here
-    {"speed": run_speed, "scale": run_scale}[args.command](args)
+    {"speed": run_speed, "augment": run_augment, "scale": run_scale}[args.command](args)
 
 
 if __name__ == "__main__":

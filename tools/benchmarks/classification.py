@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -70,12 +71,17 @@ def make_trainees(
     return trainees
 
 
-def _public(name: str, cfg: Config) -> PublicLoop:
-    from tasks.classification import read_images
+def read_training_images(cfg: Config) -> Any:
+    """Pixels and labels of the training split of a configuration."""
+    from tasks.classification import read_images  # known only once a configuration was loaded
 
     source = dict(cfg.train_dataloader.dataset)
     source.pop("type")
-    images = read_images(**source)
+    return read_images(**source)
+
+
+def _public(name: str, cfg: Config) -> PublicLoop:
+    images = read_training_images(cfg)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     statistics = cfg.model.data_preprocessor
     return PublicLoop(

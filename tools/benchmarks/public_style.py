@@ -21,7 +21,7 @@ from torchvision import transforms
 from .trainee import Progress
 
 
-class _AsPictures(Dataset):
+class Pictures(Dataset):
     """Images one by one through torchvision's transforms, as ``torchvision.datasets`` gives
     them."""
 
@@ -90,7 +90,7 @@ class PublicLoop:
             self.optimizer = torch.optim.SGD(model.parameters(), foreach=False, **settings)
         self.step = self._library_step if optimizer == "pytorch_optimizer" else self._own_step
         loader = DataLoader(
-            _AsPictures(*data),
+            Pictures(*data),
             batch_size,
             shuffle=True,
             num_workers=workers,
