@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "two_ranks.py"
-ACCUMULATED = [
-    f"{name} accumulated" for name in ("SAM", "SAM excluded", "GSAM", "LookSAM", "AESAM", "VSAM")
-]
 BAD = [
     f"{name}{how} bad"
     for name in ("Base", "SAM", "GSAM", "LookSAM")
     for how in ("", " accumulated")
 ]
-CASES = [
+PLAIN = [
     *("Base", "SAM", "SAM excluded", "SAM local", "AUSAM", "AUSAM local", "GSAM", "LookSAM"),
     *("ESAM", "AESAM", "VSAM", "SAF", "MESA", "InfoBatch"),
+]
+ACCUMULATED = [f"{name} accumulated" for name in PLAIN]
+CASES = [
+    *PLAIN,
     *ACCUMULATED,
     *(f"{case} in views" for case in ACCUMULATED),
     *BAD,

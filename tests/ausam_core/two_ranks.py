@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -35,9 +36,9 @@ def network(views):
     )
 
 
-def train(method_name, settings, selection, epochs=4, accumulate=1, views=False, bad=None):
+def train(method_name, settings, make_selection, epochs=4, accumulate=1, views=False, bad=None):
     """Train; ``bad``: a step whose loss is infinite on rank 0, with a gradient that is not."""
-    model = network(views)
+    model, selection = network(views), make_selection()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
     method = getattr(ausam_core, method_name)(optimizer, model, **settings)
     sampler = SelectiveBatchSampler(DistributedSampler(DATA), 8, selection, seed=3)
@@ -90,21 +91,23 @@ def train(method_name, settings, selection, epochs=4, accumulate=1, views=False,
     }
 
 
+HALF = partial(GradientNormSelection, N, start_epoch=1)
+INFO = partial(InfoBatchSelection, N, epochs=4, delta=1.0)
 CASES = {
-    "Base": ("Base", {}, AllSamples()),
-    "SAM": ("SAM", {}, AllSamples()),
-    "SAM excluded": ("SAM", dict(exclude=["3"], excluded_pass=1), AllSamples()),
-    "SAM local": ("SAM", dict(perturb="local"), AllSamples()),
-    "AUSAM": ("SAM", {}, GradientNormSelection(N, start_epoch=1)),
-    "AUSAM local": ("SAM", dict(perturb="local"), GradientNormSelection(N, start_epoch=1)),
-    "GSAM": ("GSAM", {}, AllSamples()),
-    "LookSAM": ("LookSAM", dict(k=3), AllSamples()),
-    "ESAM": ("ESAM", {}, AllSamples()),
-    "AESAM": ("AESAM", dict(total_steps=16), AllSamples()),
-    "VSAM": ("VSAM", dict(window=4), AllSamples()),
-    "SAF": ("SAF", dict(start_epoch=0, lag=1), AllSamples()),
-    "MESA": ("MESA", dict(decay=0.5), AllSamples()),
-    "InfoBatch": ("SAM", {}, InfoBatchSelection(N, epochs=4, delta=1.0)),
+    "Base": ("Base", {}, AllSamples),
+    "SAM": ("SAM", {}, AllSamples),
+    "SAM excluded": ("SAM", dict(exclude=["3"], excluded_pass=1), AllSamples),
+    "SAM local": ("SAM", dict(perturb="local"), AllSamples),
+    "AUSAM": ("SAM", {}, HALF),
+    "AUSAM local": ("SAM", dict(perturb="local"), HALF),
+    "GSAM": ("GSAM", {}, AllSamples),
+    "LookSAM": ("LookSAM", dict(k=3), AllSamples),
+    "ESAM": ("ESAM", {}, AllSamples),
+    "AESAM": ("AESAM", dict(total_steps=16), AllSamples),
+    "VSAM": ("VSAM", dict(window=4), AllSamples),
+    "SAF": ("SAF", dict(start_epoch=0, lag=1), AllSamples),
+    "MESA": ("MESA", dict(decay=0.5), AllSamples),
+    "InfoBatch": ("SAM", {}, INFO),
 }
 
 
@@ -114,7 +117,7 @@ def main():
     found = {name: train(*case) for name, case in CASES.items()}
     for views in (False, True):
         where = " in views" if views else ""
-        for name in ("SAM", "SAM excluded", "GSAM", "LookSAM", "AESAM", "VSAM"):
+        for name in CASES:
             found[f"{name} accumulated{where}"] = train(*CASES[name], accumulate=2, views=views)
     for name in ("Base", "SAM", "GSAM", "LookSAM"):
         found[f"{name} bad"] = train(*CASES[name], bad=4)
