@@ -24,6 +24,7 @@ from tasks.qat.deploy.checkpoint import load_classifier, test_batches
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.picture import draw
+from tasks.qat.deploy.pixels import take_pixels
 from tasks.qat.deploy.report import layer_reports, to_dict, to_text
 from tasks.qat.deploy.verify import read_model, report, verify
 
@@ -36,6 +37,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     export.add_argument("checkpoint", help="checkpoint of a config of configs/qat")
     export.add_argument("--style", choices=["exact", "qdq"], default="exact")
     export.add_argument("--weights", choices=["int2", "int8"], default="int2")
+    export.add_argument(
+        "--input",
+        choices=["images", "pixels"],
+        default="images",
+        help="normalised fp32 [N, C, H, W], or uint8 [N, H, W, C] as read from disk",
+    )
     export.add_argument("-o", "--out", required=True, help="the file; it must not exist")
     check = commands.add_parser("verify", help="compare an ONNX file with its checkpoint")
     check.add_argument("model", help="file of `export`")
@@ -63,9 +70,17 @@ def export(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise AusamError(f"the folder {out.parent} is not there; make it first")
     model = load_classifier(args.checkpoint, args.cfg_options)
-    images, _ = next(test_batches(model, images=1))
+    images, _, _ = next(test_batches(model, images=1))
     facts = {"checkpoint": str(Path(args.checkpoint).resolve())}
     onnx_model = to_onnx(lower(model.net), tuple(images.shape[1:]), args.style, args.weights, facts)
+    if args.input == "pixels":
+        preprocessor = model.data_preprocessor
+        if preprocessor.size is not None:
+            raise AusamError(
+                f"images are resized to {preprocessor.size} pixels before the network, which no "
+                "two programs do alike to the bit; export with --input images"
+            )
+        onnx_model = take_pixels(onnx_model, preprocessor.mean, preprocessor.std)
     out.write_bytes(onnx_model.SerializeToString())
     print(f"{out}: {out.stat().st_size / 1e6:.3f} MB, style {args.style}, weights {args.weights}")
     return 0
@@ -80,7 +95,9 @@ def check(args: argparse.Namespace) -> int:
             f"the checkpoint {path or 'of the file'} is not there; name it with --checkpoint"
         )
     model = load_classifier(path, args.cfg_options)
-    found = verify(model.net, onnx_model, facts, test_batches(model, args.images))
+    statistics = model.data_preprocessor.mean, model.data_preprocessor.std
+    batches = test_batches(model, args.images)
+    found = verify(model.net, onnx_model, facts, batches, statistics)
     print(report(found))
     return 1 if found.broken else 0
 
@@ -91,7 +108,7 @@ def describe(args: argparse.Namespace) -> int:
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise AusamError(f"{folder} is not empty; choose another folder")
     model = load_classifier(args.checkpoint, args.cfg_options)
-    images, _ = next(test_batches(model, images=1))
+    images, _, _ = next(test_batches(model, images=1))
     layers = layer_reports(model.net, tuple(images.shape[1:]))
     text = to_text(model.net, layers)
     print(text)

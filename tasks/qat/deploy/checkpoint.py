@@ -57,16 +57,18 @@ def load_classifier(
 
 def test_batches(
     model: QuantizedClassifier, images: int | None = None, size: int = 250
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised test images ``[N, C, H, W]`` and their labels ``[N]``.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Normalised test images ``[N, C, H, W]``, their labels ``[N]``, and their pixels, uint8
+    ``[N, H, W, C]``.
 
     Args:
         model: its preprocessor knows the data.
         images: how many of them; all by default.
         size: of a batch.
     """
-    count = len(model.data_preprocessor.images(training=False)[1])
+    pixels, _ = model.data_preprocessor.images(training=False)
+    count = len(pixels)
     count = count if images is None else min(images, count)
     for indices in torch.arange(count).split(size):
         batch = model.data_preprocessor(dict(index=indices), training=False)
-        yield batch["inputs"].contiguous(), batch["labels"]
+        yield batch["inputs"].contiguous(), batch["labels"], pixels[indices]

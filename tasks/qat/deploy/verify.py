@@ -16,6 +16,7 @@ from tasks.qat.deploy.export import ACCUMULATOR, VALUES, to_onnx
 from tasks.qat.deploy.integer import Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
+from tasks.qat.deploy.pixels import KEY, take_pixels
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
@@ -76,14 +77,17 @@ def verify(
     network: QuantizedNetwork,
     model: Any,
     facts: dict[str, str],
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    statistics: tuple[Tensor, Tensor] | None = None,
 ) -> Verification:
     """Compare a file with the network that it was made of.
 
     Args:
         network: of the checkpoint, in evaluation mode.
         model, facts: of :func:`read_model`.
-        batches: normalised images ``[N, C, H, W]`` and labels ``[N]``.
+        batches: normalised images ``[N, C, H, W]``, labels ``[N]`` and pixels, uint8
+            ``[N, H, W, C]``, which a file of that form is given.
+        statistics: mean and std of the normalisation, for such a file.
 
     Raises:
         AusamError: where ONNX Runtime is missing or does not take the file.
@@ -92,15 +96,19 @@ def verify(
     names = ("training graph", "integer network", "ONNX file")
     right = dict.fromkeys(names, 0)
     agree = 0
-    for images, labels in batches:
+    of_pixels = facts.get(KEY) == "pixels"
+    for images, labels, pixels in batches:
+        given = pixels if of_pixels else images
         if found is None:
             shape = tuple(images.shape[1:])
             expected = to_onnx(deployed, shape, facts["style"], facts["weights"], facts)
+            if of_pixels:
+                expected = take_pixels(expected, *statistics)
             found = Verification(facts["style"], compare(model, expected))
             run = _session(model)
             inside = compare_sums if found.style == "exact" else compare_codes
-            found.layers = inside(deployed, model, images[:LAYERS_OF])
-        answers = dict(zip(names, (network(images), deployed(images), run(images)), strict=True))
+            found.layers = inside(deployed, model, images[:LAYERS_OF], given[:LAYERS_OF])
+        answers = dict(zip(names, (network(images), deployed(images), run(given)), strict=True))
         for name, logits in answers.items():
             right[name] += int((logits.argmax(1) == labels).sum())
         ours, theirs = answers["integer network"], answers["ONNX file"]
@@ -141,22 +149,25 @@ def compare(model: Any, expected: Any) -> list[str]:
 
 
 def compare_sums(
-    deployed: fx.GraphModule, model: Any, images: Tensor
+    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
 ) -> dict[str, tuple[int, int]]:
-    """For each layer how many of its sums differ between module and file, and of how many."""
+    """For each layer how many of its sums differ between module and file, and of how many.
+
+    ``given`` is what the file takes, ``images`` or their pixels.
+    """
     ours = _outputs(deployed, Accumulate, images)
     names = [name.removesuffix(".accumulate") for name in ours]
-    theirs = _session(model, [name + ACCUMULATOR for name in names])(images, every=True)
+    theirs = _session(model, [name + ACCUMULATOR for name in names])(given, every=True)
     pairs = zip(ours.values(), theirs, strict=True)
     return dict(zip(names, (_differing(*pair) for pair in pairs), strict=True))
 
 
 def compare_codes(
-    deployed: fx.GraphModule, model: Any, images: Tensor
+    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
 ) -> dict[str, tuple[int, int]]:
     """For each quantized tensor how many codes flipped between module and file, and of how many."""
     ours = _outputs(deployed, ToCodes, images)
-    theirs = _session(model, [name + VALUES for name in ours])(images, every=True)
+    theirs = _session(model, [name + VALUES for name in ours])(given, every=True)
     found = {}
     for (name, codes), values in zip(ours.items(), theirs, strict=True):
         step = deployed.get_submodule(name).step.float()  # as the file holds it
@@ -235,8 +246,10 @@ def _session(model: Any, outputs: list[str] | None = None) -> Any:
             f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
         ) from error
 
+    (taken,) = session.get_inputs()
+
     def run(images: Tensor, every: bool = False) -> Any:
-        feeds = {"images": np.ascontiguousarray(images.numpy())}
+        feeds = {taken.name: np.ascontiguousarray(images.numpy())}
         answers = session.run(outputs, feeds)
         return [torch.from_numpy(a) for a in answers] if every else torch.from_numpy(answers[0])
 

@@ -4,19 +4,29 @@ import pytest
 import torch
 
 from ausam_core.errors import AusamError
+from tasks.classification.augment import normalise
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
+from tasks.qat.deploy.pixels import take_pixels
 from tasks.qat.deploy.verify import read_model, report, verify
-from tests.tasks.qat.nets import NETS, images, quantized
+from tests.tasks.qat.nets import NETS, quantized
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
+STATISTICS = torch.tensor([125.3, 122.9, 113.8]), torch.tensor([62.9, 62.0, 66.7])
+
+
 def batches(count=2):
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 10, (32,), generator=generator)
-    return [(images(32, seed=50 + i), labels) for i in range(count)]
+    made = []
+    for i in range(count):
+        random = torch.Generator().manual_seed(50 + i)
+        pixels = torch.randint(256, (32, 12, 12, 3), generator=random, dtype=torch.uint8)
+        made.append((normalise(pixels, *STATISTICS).contiguous(), labels, pixels))
+    return made
 
 
 def written(network, tmp_path, style="exact", change=None):
@@ -62,6 +72,18 @@ def test_one_code_that_was_changed_is_found_with_its_layer(tmp_path):
     assert "1 of 576 values of layer1.conv2.codes differ" in text
     assert "the sums of layer layer1.conv2 differ first" in text
     assert found.layers["layer1.conv1"][0] == 0 < found.layers["layer1.conv2"][0]
+
+
+@pytest.mark.parametrize("style", ["exact", "qdq"])
+def test_a_file_that_takes_pixels_normalises_them_to_the_bit(style, tmp_path):
+    network = quantized()
+    model, facts = written(network, tmp_path, style, lambda m: take_pixels(m, *STATISTICS))
+    assert [i.name for i in model.graph.input] == ["pixels"]
+    found = verify(network, model, facts, batches(), STATISTICS)
+    assert not found.broken and (style == "qdq" or found.equal == 64)
+    wrong = STATISTICS[0] + 1, STATISTICS[1]
+    found = verify(network, model, facts, batches(), wrong)
+    assert "3 of 3 values of pixels.mean differ" in found.broken
 
 
 def test_codes_that_flip_are_counted_with_their_tensor(tmp_path):
