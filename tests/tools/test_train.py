@@ -100,6 +100,16 @@ def test_training_writes_checkpoints_that_testing_reads(tool, toy_config, traine
     assert (tmp_path / "answers.pkl").stat().st_size > 0
 
 
+def test_who_tests_needs_the_test_data_alone(tool, toy_config, trained, monkeypatch):
+    test, looked_at = tool("test"), []
+    monkeypatch.setattr(test, "check_task", looked_at.append)
+    argv = [str(toy_config), str(trained / "epoch_2.pth"), "--work-dir", str(trained)]
+    cfg = test.make_config(test.parse_args(argv))
+    (checked,) = looked_at
+    assert checked.train_dataloader is checked.val_dataloader is None
+    assert checked.test_dataloader == cfg.test_dataloader and cfg.train_dataloader is not None
+
+
 def test_training_with_amp_runs_in_bfloat16_on_the_cpu(train, toy_config, tmp_path):
     train.main([str(toy_config), "--amp", "--work-dir", str(tmp_path / "amp")])
     assert (tmp_path / "amp/epoch_2.pth").is_file()
