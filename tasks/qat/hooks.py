@@ -88,7 +88,9 @@ class QuantizationHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Once a step, however many passes it took, at the updated weights."""
+        """Once an update, however many passes and batches it took, at the updated weights."""
+        if not runner.optim_wrapper.should_update():
+            return
         self._guard.limit()
         if self.dampening:
             rate = runner.optim_wrapper.param_groups[0]["lr"]

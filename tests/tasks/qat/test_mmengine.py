@@ -13,6 +13,7 @@ from torch import nn
 from ausam_core.errors import AusamError
 from tasks.qat.check import check_config
 from tasks.qat.hooks import KEY
+from tasks.qat.oscillation import Oscillation
 from tests.tasks.qat.runs import ROOT, Kill, config, float_checkpoint, train
 
 
@@ -115,6 +116,15 @@ def test_mixed_precision_trains_and_its_steps_stay_fp32(tmp_path, floats):
         assert step.dtype == torch.float32 and step.isfinite().all(), name
     losses = runner.message_hub.get_scalar("train/loss").data[0]
     assert len(losses) == 5 and all(0 < loss < 10 for loss in losses)
+
+
+def test_codes_are_looked_at_once_an_update(tmp_path, floats, monkeypatch):
+    looks = []
+    monkeypatch.setattr(Oscillation, "count", lambda self: looks.append(1))
+    cfg = config("resnet18_slim_ausam", tmp_path, epochs=1, float_checkpoint=floats)
+    cfg.optim_wrapper.accumulative_counts = 5
+    train(cfg)
+    assert len(looks) == 1  # of five batches
 
 
 @pytest.mark.parametrize("settings", [dict(dampening=(0.0, 0.1)), dict(freezing=(0.04, 0.001))])
