@@ -2,7 +2,7 @@
 
 import torch
 
-from tasks.qat.step_guard import StepGuard
+from tasks.qat.step_guard import LEAST_STEP, StepGuard
 from tests.tasks.qat.nets import quantized
 
 
@@ -21,6 +21,21 @@ def test_a_step_changes_by_a_tenth_at_most():
     torch.testing.assert_close(after["layer1.conv1"], 1.05 * before["layer1.conv1"])
     guard.limit()
     torch.testing.assert_close(after["fc"], 0.9 * before["fc"])
+
+
+def test_a_step_that_the_loss_drives_to_zero_stays_at_the_floor_and_may_come_back():
+    network = quantized()
+    guard, step = StepGuard(network), network.steps()["layer1.conv1"]
+    start = step.detach().clone()
+    for _ in range(300):
+        step.data[0] = -1.0
+        guard.limit()
+    assert step[0] == LEAST_STEP and torch.equal(step[1:], start[1:])
+    network.check_steps()
+    for _ in range(150):
+        step.data[0] = start[0]
+        guard.limit()
+    torch.testing.assert_close(step.detach(), start)
 
 
 def test_a_step_that_is_nan_stays_so_and_is_found():
