@@ -9,7 +9,7 @@ one batch, so that BatchNorm is what it is in training.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -55,7 +55,7 @@ def diagnose(
         rho: radius of SAM.
     """
     behaviour, was_training = network.behaviour, network.training
-    kept = behaviour.two_passes, behaviour.perturb
+    kept = replace(behaviour)
     method = SAM(torch.optim.SGD(network.parameters(), lr=0.0), network, rho, exclude=[STEPS])
     join(network, method, perturb)
     network.train()
@@ -74,7 +74,7 @@ def diagnose(
                 method.optimizer.zero_grad(set_to_none=True)
                 flipped.append(_flipped(*codes))
     finally:
-        behaviour.two_passes, behaviour.perturb = kept
+        vars(behaviour).update(vars(kept))
         network.train(was_training)
     all_scores, all_norms = torch.cat(scores), torch.cat(norms)
     return Diagnosis(

@@ -1,16 +1,5 @@
 """CIFAR-10, WideResNet-28-10, AUSAM-0.5 with LookSAM-5: in no paper."""
 
-_base_ = ["./wrn28-10_looksam-5.py"]
+_base_ = ["./wrn28-10_ausam-0.5.py"]
 
-train_dataloader = dict(
-    batch_sampler=dict(
-        selection=dict(
-            _delete_=True,
-            type="GradientNormSelection",
-            alpha=0.5,
-            s_min=0.1,
-            s_max=0.5,
-            start_epoch=30,
-        )
-    ),
-)
+optim_wrapper = dict(method=dict(_delete_=True, type="LookSAM", rho=0.1, k=5, alpha=0.7))
