@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -13,15 +14,17 @@ class Weights(NamedTuple):
 
     Attributes:
         values: ``[N]``.
-        loss: which loss they weigh: that of pass 1 (``"before"``) or of pass 2 (``"after"``).
+        loss: which loss they weigh: that of pass 1 (``"before"``), of pass 2 (``"after"``), or
+            both.
     """
 
     values: Tensor
-    loss: Literal["before", "after"]
+    loss: Literal["before", "after", "both"]
 
 
-class Batch(NamedTuple):
-    """One batch to load.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch to load. Two batches are the same only if they are the same object.
 
     Attributes:
         indices: the samples to load, in the order of the sampler.
@@ -35,10 +38,20 @@ class Batch(NamedTuple):
     epoch: int = 0
     weights: Weights | None = None
 
+    def __len__(self) -> int:
+        return len(self.indices)
 
-def number_kept(alpha: float, batch_size: int) -> int:
+
+def number_kept(alpha: float, batch_size: int, multiple_of: int = 1) -> int:
     """``⌊αK⌋``, but at least 2 where there are 2: BatchNorm cannot normalise a single sample.
 
     The bound matters for a short last batch; 1e-9 keeps ``0.7 · 10`` from becoming 6.
+
+    Args:
+        alpha: share α that is kept.
+        batch_size: K.
+        multiple_of: round down to a multiple of it, where the batch holds one; 2 for a Mixup that
+            pairs the samples of a batch.
     """
-    return max(min(2, batch_size), math.floor(alpha * batch_size + 1e-9))
+    kept = max(min(2, batch_size), math.floor(alpha * batch_size + 1e-9))
+    return kept - kept % multiple_of or min(multiple_of, batch_size)

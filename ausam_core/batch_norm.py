@@ -9,20 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+class _Buffer(NamedTuple):
+    """A buffer as it was found."""
+
+    owner: nn.Module
+    name: str
+    tensor: Tensor
+    version: int
+
+    def moved(self) -> bool:
+        """Whether it was written to or replaced since."""
+        now = self.owner._buffers.get(self.name)
+        return now is not self.tensor or self.tensor._version != self.version
+
+
 class RunningStatistics:
-    """The running statistics of a model's normalisation layers.
+    """The running statistics of a model, whatever its layers call them.
 
     BatchNorm and its relatives (SyncBatchNorm too) are told for a while that they track nothing:
     they normalise by the statistics of the batch as before and leave buffers and counter alone, at
     no cost. Setting ``momentum`` to 0, as public SAM code does, still counts batches, fails with
-    ``momentum=None``, and loses the momentum if done twice. Whatever else owns a ``running_mean``
-    (InstanceNorm, layers of one's own) has its buffers copied and put back.
+    ``momentum=None``, and loses the momentum if done twice. Any other layer (InstanceNorm, spectral
+    normalisation, observers, layers of one's own) has those buffers put back that a pass moves.
+    The layers are looked for anew each time, because they can be replaced.
 
     Example:
         >>> statistics = RunningStatistics(model)
@@ -31,20 +47,27 @@ class RunningStatistics:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        owners = [
-            m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)
-        ]
-        self._batch_norms = [m for m in owners if isinstance(m, _BatchNorm)]
-        self._others = [m for m in owners if not isinstance(m, _BatchNorm)]
-        self.keep()
+        self.model = model
+        self._before: list[_Buffer] | None = None
+        self._kept: list[tuple[Tensor, Tensor]] = []
+
+    def watch(self) -> None:
+        """Note the buffers as they are before pass 1, so that pass 2 freezes what pass 1 moved.
+
+        Without it, :meth:`frozen` copies every buffer that is not BatchNorm's.
+        """
+        self._before = list(self._other_buffers())
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Keep every running statistic as it is. Nests; restores also when the body raises."""
-        tracking = [m for m in self._batch_norms if m.track_running_stats]
-        buffers = [b for m in self._others for b in m.buffers(recurse=False)]
+        tracking = [m for m in self.model.modules() if _obeys(m) and m.track_running_stats]
+        movable = list(self._other_buffers())
+        if self._before is not None:
+            moving = {(b.owner, b.name) for b in self._before if b.moved()}
+            movable = [b for b in movable if (b.owner, b.name) in moving]
         with torch.no_grad():
-            kept = [b.clone() for b in buffers]
+            kept = [b.tensor.clone() for b in movable]
         for module in tracking:
             module.track_running_stats = False
         try:
@@ -52,25 +75,55 @@ class RunningStatistics:
         finally:
             for module in tracking:
                 module.track_running_stats = True
-            if buffers:
+            for buffer in movable:
+                buffer.owner._buffers[buffer.name] = buffer.tensor
+            if movable:
                 with torch.no_grad():
-                    torch._foreach_copy_(buffers, kept)
+                    torch._foreach_copy_([b.tensor for b in movable], kept)
 
     @torch.no_grad()
     def keep(self) -> None:
         """Remember the statistics as they are, for :meth:`repair`."""
-        self._kept = [b.clone() for b in self._buffers()]
+        self._kept = [(b, b.clone()) for b in self._statistics()]
 
     @torch.no_grad()
     def repair(self) -> None:
         """Put back what a forward that was not finite left in the running statistics.
 
-        An update can be skipped afterwards, but NaN in a running mean stays for ever. Entries that
+        An update can be skipped afterwards, but NaN in a running mean stays for good. Entries that
         are not finite get the value that was kept.
         """
-        for buffer, good in zip(self._buffers(), self._kept, strict=True):
-            buffer.copy_(torch.where(buffer.isfinite(), buffer, good))
+        for buffer, good in self._kept:
+            if buffer.shape == good.shape:
+                buffer.copy_(torch.where(buffer.isfinite(), buffer, good.to(buffer)))
 
-    def _buffers(self) -> list[Tensor]:
-        owners = (*self._batch_norms, *self._others)
+    def _statistics(self) -> list[Tensor]:
+        """Floating buffers of layers that have running statistics, and those that were seen to
+        move."""
+        moving = {b.owner for b in self._before or () if b.moved()}
+        owners = [
+            m
+            for m in self.model.modules()
+            if isinstance(m, _BatchNorm) or _tracks(m) or m in moving
+        ]
         return [b for m in owners for b in m.buffers(recurse=False) if b.is_floating_point()]
+
+    def _other_buffers(self) -> Iterator[_Buffer]:
+        """Buffers of the layers that cannot be told to leave them alone."""
+        for module in self.model.modules():
+            if module._buffers and not _obeys(module):
+                for name, tensor in module._buffers.items():
+                    if tensor is not None:
+                        yield _Buffer(module, name, tensor, tensor._version)
+
+
+def _obeys(module: nn.Module) -> bool:
+    """Whether a layer leaves its statistics alone when told that it tracks none."""
+    if not isinstance(module, _BatchNorm):
+        return False
+    # A subclass with a forward of its own may not look at the flag.
+    return type(module).forward.__module__.startswith("torch.nn.")
+
+
+def _tracks(module: nn.Module) -> bool:
+    return isinstance(module._buffers.get("running_mean"), Tensor)

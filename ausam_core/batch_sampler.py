@@ -3,27 +3,50 @@
 What is not trained is never read, decoded, augmented or copied. Scores change only when a sample is
 trained, and a sample occurs once an epoch; so the draw has the same law as choosing inside the
 training loop, as the paper writes it.
+
+The loop is handed each batch together with its plan, and hands both back::
+
+    for batch, (images, labels) in sampler.over(loader):
+        result = method.step(lambda: loss_of_each(images, labels), batch=batch)
+        sampler.record(batch, result)
+
+A batch that is skipped, or a loop that is left early, teaches nothing about other samples.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Iterator, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
-from torch import distributed as dist
 from torch.utils.data import Sampler
 
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
-from ausam_core.random_state import epoch_generator
+from ausam_core.random_state import keyed_generator
+from ausam_core.ranks import own_rank
 from ausam_core.selection import Selection
+from ausam_core.step_result import StepResult
+
+Data = TypeVar("Data")
 
 
-def own_rank() -> int:
-    """Rank of this process, 0 without ``torch.distributed``."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+class Plan(Iterator[list[int]]):
+    """One way through an epoch: what a loader is given, and the batches behind it.
+
+    Attributes:
+        issued: batches that the loader has asked for and the loop has not reached, oldest first.
+    """
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self.issued: deque[Batch] = deque()
+
+    def __next__(self) -> list[int]:
+        batch = next(self._batches)
+        self.issued.append(batch)
+        return batch.indices
 
 
 class SelectiveBatchSampler(Sampler[list[int]]):
@@ -33,7 +56,7 @@ class SelectiveBatchSampler(Sampler[list[int]]):
     so learning-rate schedules and progress bars need no change.
 
     Args:
-        sampler: any sampler of indices: random, sequential, distributed.
+        sampler: any sampler of indices with an end: random, sequential, distributed.
         batch_size: K, the samples of a batch before selection.
         selection: what to keep.
         drop_last: leave out a last batch of fewer than K samples.
@@ -41,14 +64,7 @@ class SelectiveBatchSampler(Sampler[list[int]]):
 
     Raises:
         AusamError: for a batch size below 1, or one of which the selection keeps less than one
-            sample.
-
-    Example:
-        >>> for epoch in range(epochs):
-        ...     sampler.set_epoch(epoch)
-        ...     for images, labels in loader:
-        ...         result = method.step(loss_of_each_sample, batch=sampler.current)
-        ...         sampler.record(result)
+            sample; for a sampler without a length.
     """
 
     def __init__(
@@ -62,81 +78,119 @@ class SelectiveBatchSampler(Sampler[list[int]]):
     ) -> None:
         if batch_size < 1:
             raise AusamError(f"batch_size must be 1 or more, found {batch_size}")
+        if not hasattr(type(sampler), "__len__"):
+            raise AusamError(
+                f"{type(sampler).__name__} has no length, and scores belong to epochs; use a "
+                "sampler with an end, or leave the batches whole"
+            )
         selection.check_batch_size(batch_size)
         self.sampler, self.batch_size, self.selection = sampler, batch_size, selection
         self.drop_last, self.seed, self.epoch = drop_last, seed, 0
-        # Batches given to the loader and not yet recorded, oldest first: loaders prefetch, but keep
-        # the order.
-        self._under_way: deque[Batch] = deque()
-        self._recorded = 0
+        self._latest: Plan | None = None
+        # Batches that the loop was handed in the running epoch and did not hand back.
+        self._open: set[Batch] = set()
+        self._begun = False
+        self._handed = self._recorded = 0
+
+    def begin_run(self, epochs: int) -> None:
+        """Learn how many epochs the run has, for settings that are a share of them."""
+        self.selection.begin_run(epochs)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch: what the last one showed counts from now on.
 
-        Under DDP every rank calls it.
+        A loop need not call it: :meth:`over` begins the next epoch by itself. Under DDP every rank
+        calls it.
         """
-        if self._recorded:  # the last epoch was left early
-            self._end_epoch()
+        if self._begun:  # the last epoch was left early
+            self.end_epoch()
         self.epoch = epoch
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        self._under_way.clear()
-        self._recorded = 0
-        generator = epoch_generator(self.seed, self.epoch, own_rank())
-        for batch in self.selection.plan(
-            self.sampler, self.batch_size, self.drop_last, self.epoch, generator
-        ):
-            self._under_way.append(batch)
-            yield batch.indices
+    def over(self, loader: Iterable[Data]) -> Iterator[tuple[Batch, Data]]:
+        """One epoch: each batch of the loader together with its plan.
+
+        Its end makes what was recorded count: ranks exchange it, and :meth:`state_dict` holds it.
+        Where the loop is left by ``break``, the next epoch or :meth:`end_epoch` does so.
+
+        Args:
+            loader: a ``DataLoader`` whose batch sampler this is.
+
+        Raises:
+            AusamError: for a loader that may give batches in another order, or other ones, than
+                this sampler planned.
+        """
+        self._check(loader)
+        if self._begun:
+            self.set_epoch(self.epoch + 1)
+        elif hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(self.epoch)
+        self._begun, self._latest = True, None
+        plan: Plan | None = None
+        for data in loader:
+            plan = plan or self._latest
+            if plan is None or not plan.issued:
+                raise AusamError(
+                    f"{type(loader).__name__} gave a batch that this sampler did not plan; hand "
+                    "over(…) the DataLoader that was made with batch_sampler=sampler"
+                )
+            batch = plan.issued.popleft()
+            self._open.add(batch)
+            self._handed += 1
+            yield batch, data
+        self.end_epoch()
+
+    def record(self, batch: Batch, result: StepResult) -> None:
+        """Let the selection learn from the step over a batch; never waits for the device.
+
+        Args:
+            batch: as :meth:`over` handed it out.
+            result: of the step over it.
+
+        Raises:
+            AusamError: for a batch that was recorded before, or belongs to another epoch.
+        """
+        if batch not in self._open or batch.epoch != self.epoch:
+            raise AusamError(
+                f"a batch of epoch {batch.epoch} was recorded twice, or after its epoch (now "
+                f"{self.epoch}); record each batch that over(loader) gives once, after its step"
+            )
+        if batch.weights is not None and not result.weighted:
+            raise AusamError(
+                f"{type(self.selection).__name__} weights its samples, but the step did not know; "
+                "call method.step(closure, batch=batch)"
+            )
+        self.selection.record(batch.indices, result)
+        self._open.remove(batch)
+        self._recorded += 1
+
+    def end_epoch(self) -> None:
+        """Make what was recorded count from now on, and let the ranks exchange it.
+
+        :meth:`over` calls it after its last batch; a loop that is left by ``break`` calls it before
+        it saves. Under DDP every rank calls it.
+        """
+        if self._handed and not self._recorded and self.selection.needs_losses:
+            warnings.warn(
+                f"no batch of epoch {self.epoch} was recorded, so {type(self.selection).__name__} "
+                "learned nothing and draws by chance; call sampler.record(batch, result) after "
+                "each step",
+                stacklevel=2,
+            )
+        self.selection.end_epoch()
+        self._open.clear()
+        self._handed = self._recorded = 0
+        self._begun = False
+        self.epoch += 1
+
+    def __iter__(self) -> Plan:
+        self._latest = Plan(self._batches())
+        return self._latest
 
     def __len__(self) -> int:
         assert isinstance(self.sampler, Sized)
         return self.selection.num_batches(len(self.sampler), self.batch_size, self.drop_last)
-
-    @property
-    def current(self) -> Batch:
-        """The batch that the training loop is at: the oldest one not yet recorded.
-
-        Methods and selections that deal with single samples (SAF, InfoBatch) want it in
-        :meth:`Method.step`; the others do not mind.
-
-        Raises:
-            AusamError: if every batch that was loaded has been recorded.
-        """
-        if not self._under_way:
-            raise AusamError(
-                "record() was called more often than batches were loaded; call it once for each "
-                "batch, after step()"
-            )
-        return self._under_way[0]
-
-    def record(self, result: StepResult) -> None:
-        """Let the selection learn from the step over the present batch; once a batch, after it.
-
-        The last batch of an epoch ends it: what was learned enters the table, ranks exchange it,
-        and :meth:`state_dict` holds it. No other call waits for the device.
-        """
-        if self.current.weights is not None and not result.weighted:
-            raise AusamError(
-                f"{type(self.selection).__name__} weights its samples, but the step did not know; "
-                "call method.step(closure, batch=sampler.current)"
-            )
-        self.selection.record(self.current.indices, result)
-        self.pass_over()
-
-    def pass_over(self) -> None:
-        """Instead of :meth:`record`, for a batch of which nothing can be learned."""
-        _ = self.current  # says so where there is none
-        self._under_way.popleft()
-        self._recorded += 1
-        if self._recorded == len(self):
-            self._end_epoch()
-
-    def _end_epoch(self) -> None:
-        self.selection.end_epoch()
-        self._recorded = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Seed, epoch and the selection's memory: tensors and plain values.
@@ -147,8 +201,42 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         return {"seed": self.seed, "epoch": self.epoch, "selection": self.selection.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`; call :meth:`set_epoch` with the next epoch afterwards."""
+        """Go on from :meth:`state_dict`, with the epoch that follows the last whole one."""
         self.selection.load_state_dict(state["selection"])
         self.seed, self.epoch = state["seed"], state["epoch"]
-        self._under_way.clear()
-        self._recorded = 0
+        self._open.clear()
+        self._begun = False
+        self._handed = self._recorded = 0
+
+    def _batches(self) -> Iterator[Batch]:
+        generator = keyed_generator("batches", self.seed, self.epoch, own_rank())
+        return self.selection.plan(
+            self._samples(), self.batch_size, self.drop_last, self.epoch, generator
+        )
+
+    def _samples(self) -> Iterator[int]:
+        """The order of the inner sampler, which has to come to an end."""
+        assert isinstance(self.sampler, Sized)
+        length = len(self.sampler)
+        for i, sample in enumerate(self.sampler):
+            if i == length:
+                raise AusamError(
+                    f"{type(self.sampler).__name__} says that it has {length} samples and gives "
+                    "more; scores belong to epochs, so use a sampler with an end"
+                )
+            yield sample
+
+    def _check(self, loader: Any) -> None:
+        found = getattr(loader, "batch_sampler", None)
+        if found is not self:
+            raise AusamError(
+                f"the batch sampler of {type(loader).__name__} is {type(found).__name__}, not this "
+                "SelectiveBatchSampler; make the loader with batch_sampler=sampler, and where a "
+                "library would shard it, give the sampler a DistributedSampler and leave the "
+                "loader out of prepare()"
+            )
+        if not getattr(loader, "in_order", True):
+            raise AusamError(
+                "the loader was made with in_order=False, so a batch may come before one that was "
+                "planned earlier; use in_order=True"
+            )

@@ -21,11 +21,14 @@ class ForwardRecord:
             the loss cannot be split. Its scale does not depend on N, so that values of batches of
             different size can be compared.
         outputs: whatever else the forward pass wants to hand on (class scores, for example).
+        error: ``‖softmax − target‖₂`` of each sample, ``[N]``, for selections that score by it;
+            see :func:`~ausam_core.selection.el2n.el2n`.
     """
 
     total: Tensor
     per_sample: Tensor | None = None
     outputs: Any = None
+    error: Tensor | None = None
 
 
 def mean_loss(per_sample: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -54,8 +57,7 @@ def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> F
     elif not isinstance(value, Tensor):
         raise AusamError(
             f"the closure returned {type(value).__name__}, not a loss; return a tensor with the "
-            "loss of each sample "
-            'of the batch, shape [N] (reduction="none")'
+            'loss of each sample of the batch, shape [N] (reduction="none")'
         )
     elif value.dim() == 0:
         record = ForwardRecord(total=value)
@@ -70,26 +72,16 @@ def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> F
         if record.per_sample is None:
             raise AusamError(
                 "this selection weights samples, but the loss is already reduced to a scalar; "
-                "return the loss of each "
-                'sample, shape [N] (reduction="none")'
+                'return the loss of each sample, shape [N] (reduction="none")'
             )
         record.total = mean_loss(record.per_sample, weights)
     return record
 
 
-def loud(loss: Tensor) -> Tensor:
-    """What to call ``loss.backward(gradient=…)`` with, so that no bad loss goes unheard.
-
-    1, or NaN where the loss is not finite. An infinite loss may have a finite gradient; under DDP
-    its rank would skip the update and the others not. A gradient that is NaN reaches them all.
-    """
-    with torch.no_grad():
-        return (loss - loss).exp_()
-
-
 def loss_difference(before: Tensor | None, after: Tensor | None) -> Tensor | None:
-    """``d_i = |ℓ_i(w+ε) − ℓ_i(w)|``, shape ``[N]``, in fp32 (AUSAM, Eq. 6); None where either is
-    missing."""
+    """``d_i = |ℓ_i(w+ε) − ℓ_i(w)|``, shape ``[N]``, in fp32 or wider (AUSAM, Eq. 6); None where
+    either is missing."""
     if before is None or after is None:
         return None
-    return (after.detach().float() - before.detach().float()).abs()
+    wide = torch.promote_types(after.dtype, torch.float32)
+    return (after.detach().to(wide) - before.detach().to(wide)).abs()

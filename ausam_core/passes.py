@@ -1,7 +1,9 @@
 """The seam between a method and a framework: how a forward and a backward pass are run.
 
-A method says *when* the loss is computed and differentiated; how that is done (a closure,
-MMEngine's ``train_step``, with or without a loss scaler) is the business of a :class:`Passes`.
+A method says *when* the loss is computed and differentiated. :class:`Passes` runs it with all that
+must hold in any framework: the same random numbers again, DDP averaging or not, loss scale and
+accumulation factor, weights of the samples, bad losses, what it cost. A framework only says how
+a forward pass and a backward pass are called.
 """
 
 from __future__ import annotations
@@ -10,14 +12,24 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord, as_record, loud
+from ausam_core.losses import ForwardRecord, as_record
 from ausam_core.random_state import RandomState
+from ausam_core.ranks import align_gradients, is_averaged, number_of_ranks, without_averaging
+
+if TYPE_CHECKING:
+    from ausam_core.methods.method import Method
+
+Closure = Callable[..., Tensor | ForwardRecord]
+"""Runs the forward pass and returns the loss of each sample, ``[N]``, a scalar, or a record."""
+
+Backward = Callable[[Tensor], object]
+"""Differentiates a scalar loss: ``loss.backward()``, or a framework's own way."""
 
 _second_pass_depth = 0
 
@@ -46,94 +58,180 @@ def weights_of_pass(batch: Batch | None) -> Tensor | None:
     """The weights that a planned batch wants in the pass that is running, ``[N]``, or None."""
     if batch is None or batch.weights is None:
         return None
-    wanted = "after" if in_second_pass() else "before"
-    return batch.weights.values if batch.weights.loss == wanted else None
+    present = "after" if in_second_pass() else "before"
+    return batch.weights.values if batch.weights.loss in (present, "both") else None
 
 
 class Passes(ABC):
-    """Runs the passes of one step over one batch."""
+    """Runs the passes of one step over one batch.
 
-    #: The batch as it was planned; None where nobody told.
-    batch: Batch | None = None
-    #: Whether DDP averages the gradient of this batch; False in ``no_sync()``.
-    averaged = True
+    Args:
+        method: the method whose step it is.
+        batch: the batch as it was planned; None where nobody told.
+        factor: the loss is multiplied by it (1/k with k accumulated batches).
+        first: the record of pass 1, where the framework has run it already.
+        random_state: torch's random state before pass 1, where the framework has run it already.
+
+    Attributes:
+        averaged: whether the gradient of a backward pass is known to be averaged over ranks; not
+            so in ``no_sync()``.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        batch: Batch | None = None,
+        factor: float = 1.0,
+        first: ForwardRecord | None = None,
+        random_state: RandomState | None = None,
+    ) -> None:
+        self.method, self.batch, self.factor = method, batch, factor
+        self._first, self._random_state = first, random_state
+        self.averaged = is_averaged(method.model, method.process_group)
+        # What the loss was multiplied by on its way into backward, as its gradient tells.
+        self._scale: Tensor | None = None
+        self._samples = 0
 
     @abstractmethod
+    def run_forward(self, subset: Tensor | None) -> ForwardRecord:
+        """Compute the loss at the present weights, of the whole batch or of a part."""
+
+    @abstractmethod
+    def run_backward(self, loss: Tensor) -> None:
+        """Differentiate a scalar loss, with whatever loss scale the framework has."""
+
+    def is_scaled(self) -> bool:
+        """Whether the loss may be multiplied by anything on its way into backward."""
+        return True
+
     def forward(self, subset: Tensor | None = None) -> ForwardRecord:
         """Compute the loss at the present weights. Every call sees the same batch.
 
         Args:
             subset: positions of the samples to use, ``[N']``, int64, on the device; all by default.
         """
+        record, self._first = self._first, None
+        if record is None:
+            self._set_random_state()
+            with self.averaging():
+                record = self.run_forward(subset)
+        self._samples = self._count(record, subset)
+        self.method.cost.forward += self._samples
+        return record
 
-    @abstractmethod
     def backward(self, record: ForwardRecord) -> None:
-        """Add the gradient of ``record.total`` to ``.grad``."""
+        """Add the gradient of ``record.total`` to ``.grad``.
 
-    @abstractmethod
+        Raises:
+            AusamError: for a loss that nothing can be learned from.
+        """
+        loss = record.total
+        if not loss.requires_grad:
+            raise AusamError(
+                "the loss does not depend on any parameter that requires a gradient; return it "
+                "attached to its graph (no .item(), .detach(), torch.no_grad()), and leave "
+                "backward() to the method"
+            )
+        # On the way from the loss to the weights, so it does not matter who calls backward.
+        handle = loss.register_hook(self._on_its_way(loss))
+        try:
+            with self.averaging():
+                self.run_backward(loss if self.factor == 1.0 else loss * self.factor)
+        finally:
+            handle.remove()
+        align_gradients(self.method.parameters())
+        self.method.cost.backward += self._samples
+
     def unscaled(self, norm: Tensor) -> Tensor:
         """A norm of ``.grad`` without loss scale and accumulation factor; stays on the device."""
+        if not self.is_scaled() or self._scale is None:
+            return norm
+        return norm / self._scale.to(norm)
+
+    def averaging(self) -> AbstractContextManager[None]:
+        """The context that keeps DDP from averaging a gradient which is to stay on its rank."""
+        method = self.method
+        alone = number_of_ranks(method.process_group) == 1
+        if alone or in_second_pass() or not method.local_first_pass:
+            return nullcontext()
+        return without_averaging(method.model)
+
+    def _set_random_state(self) -> None:
+        """Give the second pass, if asked to, the random numbers (dropout masks) of the first."""
+        if not self.method.replay_random_state:
+            return
+        if self._random_state is None:
+            self._random_state = RandomState.capture()
+        else:
+            self._random_state.restore()
+
+    def _on_its_way(self, loss: Tensor) -> Callable[[Tensor], Tensor]:
+        def hook(gradient: Tensor) -> Tensor:
+            self._scale = gradient
+            # Plus 0, or NaN where the loss is not finite. An infinite loss may have a finite
+            # gradient; under DDP its rank would skip the update and the others not. NaN reaches
+            # them all.
+            return gradient + (loss - loss)
+
+        return hook
+
+    def _count(self, record: ForwardRecord, subset: Tensor | None) -> int:
+        if subset is not None:
+            return subset.numel()
+        if record.per_sample is not None:
+            return record.per_sample.numel()
+        return len(self.batch) if self.batch is not None else 0
 
 
 class ClosurePasses(Passes):
     """Passes over a closure of a plain PyTorch loop.
 
     Args:
-        closure: runs the forward pass and returns the loss of each sample ``[N]``, a scalar, or a
-            record.
-        batch: the batch as it was planned, or None.
-        scaler: a ``torch.amp.GradScaler`` in use, or None.
-        factor: the loss is multiplied by it (1/k with k accumulated batches).
-        averaged: see :class:`Passes`.
-        local_first: context in which pass 1 runs, to keep DDP from averaging its gradient.
-        replay_random_state: give pass 2 the random numbers (dropout masks) of pass 1.
+        method, batch, factor: see :class:`Passes`.
+        closure: runs the forward pass.
+        backward: how to differentiate; by default through the method's scaler, if it has one.
     """
 
     def __init__(
         self,
-        closure: Callable[..., Tensor | ForwardRecord],
+        method: Method,
+        closure: Closure,
         batch: Batch | None = None,
-        scaler: torch.amp.GradScaler | None = None,
         factor: float = 1.0,
-        averaged: bool = True,
-        local_first: Callable[[], AbstractContextManager] = nullcontext,
-        replay_random_state: bool = False,
+        backward: Backward | None = None,
     ) -> None:
-        self.closure, self.batch, self.scaler, self.factor = closure, batch, scaler, factor
-        self.averaged = averaged
-        self.local_first, self.replay_random_state = local_first, replay_random_state
-        self._random_state: RandomState | None = None
+        super().__init__(method, batch, factor)
+        self.closure, self._backward = closure, backward
 
-    def forward(self, subset: Tensor | None = None) -> ForwardRecord:
-        if self.replay_random_state:
-            if self._random_state is None:
-                self._random_state = RandomState.capture()
-            else:
-                self._random_state.restore()
-        with self._synchronisation():
-            value = self.closure() if subset is None else self._on_subset(subset)
-        return as_record(value, weights_of_pass(self.batch))
+    def run_forward(self, subset: Tensor | None) -> ForwardRecord:
+        value = self.closure() if subset is None else self._on_subset(subset)
+        weights = weights_of_pass(self.batch)
+        if weights is not None and subset is not None:
+            weights = weights[subset.to(weights.device)]
+        if any(p.grad is not None for p in self.method.parameters()):
+            raise AusamError(
+                "the closure left gradients behind; it only computes the loss, and the method "
+                "calls backward() and the optimizer"
+            )
+        return as_record(value, weights)
 
-    def backward(self, record: ForwardRecord) -> None:
-        loss = record.total if self.factor == 1.0 else record.total * self.factor
-        with self._synchronisation():
-            loss = loss if self.scaler is None else self.scaler.scale(loss)
-            loss.backward(gradient=loud(loss))
+    def run_backward(self, loss: Tensor) -> None:
+        if self._backward is not None:
+            self._backward(loss)
+        elif self.method.scaler is not None:
+            self.method.scaler.scale(loss).backward()
+        else:
+            loss.backward()
+
+    def is_scaled(self) -> bool:
+        return self.factor != 1.0 or self._backward is not None or self.method.scaler is not None
 
     def _on_subset(self, subset: Tensor) -> Tensor | ForwardRecord:
-        if not inspect.signature(self.closure).parameters:
+        # By name: a closure may have parameters of its own with defaults (lambda x=x, y=y: …).
+        if "subset" not in inspect.signature(self.closure).parameters:
             raise AusamError(
-                "this method trains a part of the batch in pass 2, so the closure must take the "
-                "positions of the samples to use: def closure(subset=slice(None)): …"
+                f"{type(self.method).__name__} trains a part of the batch, so the closure must "
+                "take the positions of the samples to use under the name subset: "
+                "def closure(subset=slice(None)): …"
             )
-        return self.closure(subset)
-
-    def unscaled(self, norm: Tensor) -> Tensor:
-        if self.scaler is None:
-            return norm if self.factor == 1.0 else norm / self.factor
-        # scale() is the public way to the scale that stays on the device; get_scale() would wait
-        # for it.
-        return norm / self.scaler.scale(norm.new_full((), self.factor))
-
-    def _synchronisation(self) -> AbstractContextManager:
-        return nullcontext() if in_second_pass() else self.local_first()
+        return self.closure(subset=subset)

@@ -1,5 +1,4 @@
-"""Torch's random state: remembered before pass 1 and given again to pass 2, or kept in a
-checkpoint."""
+"""Chance: generators that are a function of a key, and torch's own state, remembered."""
 
 from __future__ import annotations
 
@@ -10,11 +9,20 @@ import torch
 from torch import Tensor
 
 
-def epoch_generator(seed: int, epoch: int, rank: int) -> torch.Generator:
-    """A generator that is a function of (seed, epoch, rank): a resumed run needs no hidden state to
-    draw alike."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{rank}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+def seed_of(*key: int | str) -> int:
+    """A seed, in [0, 2⁶³), that is a function of the key alone, on every machine."""
+    text = "/".join(map(str, key)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def keyed_generator(purpose: str, *key: int) -> torch.Generator:
+    """A generator that is a function of its key: a resumed run needs no hidden state to draw alike.
+
+    Args:
+        purpose: what is drawn, so that two purposes with equal numbers draw apart.
+        key: numbers such as (seed, epoch, rank).
+    """
+    return torch.Generator().manual_seed(seed_of(purpose, *key))
 
 
 @dataclass
@@ -40,10 +48,12 @@ class RandomState:
             torch.cuda.set_rng_state(self.cuda)
 
     def state_dict(self) -> dict[str, Tensor | None]:
+        """Both states, for a checkpoint."""
         return {"cpu": self.cpu, "cuda": self.cuda}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor | None]) -> RandomState:
         """The state that :meth:`state_dict` gave, wherever ``torch.load`` put its tensors."""
-        cuda = state.get("cuda")
-        return cls(cpu=state["cpu"].cpu(), cuda=None if cuda is None else cuda.cpu())
+        cpu, cuda = state["cpu"], state.get("cuda")
+        assert cpu is not None
+        return cls(cpu=cpu.cpu(), cuda=None if cuda is None else cuda.cpu())

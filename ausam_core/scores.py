@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
 from ausam_core.errors import AusamError
+from ausam_core.ranks import number_of_ranks, sum_over_ranks
 
 # Observations of this many batches are joined on the device, so that an epoch of a huge data set
 # does not hold a tensor object, and the 512 bytes that CUDA gives the smallest allocation, for each
@@ -47,10 +47,12 @@ class Scores:
                 f'estimate must be "mean" (AUSAM) or "latest" (AUSAM-1), found {estimate!r}'
             )
         self.num_samples, self.estimate = num_samples, estimate
-        self._mean = estimate == "mean"
+        self._averages = estimate == "mean"
         # "mean": the sum of the observations; "latest": the last one, NaN before the first.
-        self._value = torch.full((num_samples,), 0.0 if self._mean else math.nan)
-        self._count = torch.zeros(num_samples if self._mean else 0, dtype=torch.int32)
+        self._value = torch.full(
+            (num_samples,), 0.0 if self._averages else math.nan, dtype=torch.float32
+        )
+        self._count = torch.zeros(num_samples if self._averages else 0, dtype=torch.int32)
         self._pending_indices: list[Tensor] = []
         self._pending_values: list[Tensor] = []
 
@@ -91,11 +93,11 @@ class Scores:
         Observations that are NaN or infinite are dropped: the old score stays. A sample that two
         ranks trained (padding of a distributed sampler) counts with both observations.
         """
-        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        ranks = number_of_ranks()
         if not self._pending_values and ranks == 1:
             return
         total, count = (
-            torch.zeros(self.num_samples),
+            torch.zeros(self.num_samples, dtype=torch.float32),
             torch.zeros(self.num_samples, dtype=torch.int32),
         )
         if self._pending_values:
@@ -107,8 +109,8 @@ class Scores:
             count.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
             self.forget_pending()
         if ranks > 1:
-            total, count = _sum_over_ranks(total), _sum_over_ranks(count)
-        if self._mean:
+            total, count = sum_over_ranks(total), sum_over_ranks(count)
+        if self._averages:
             self._value += total
             self._count += count
         else:
@@ -122,9 +124,18 @@ class Scores:
 
         Returns:
             ``[K]``, fp32; NaN for samples that were never trained.
+
+        Raises:
+            AusamError: for a sample that the table does not have.
         """
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < self.num_samples:
+            raise AusamError(
+                f"the sampler gave samples {int(indices.min())} to {int(indices.max())}, but the "
+                f"selection was made for a data set of {self.num_samples}; make it with "
+                "num_samples=len(dataset)"
+            )
         value = self._value[indices]
-        return value / self._count[indices] if self._mean else value
+        return value / self._count[indices] if self._averages else value
 
     def mean(self) -> Tensor:
         """Mean score of the samples that were trained, 0-dim; NaN where none was. O(n)."""
@@ -159,15 +170,3 @@ class Scores:
             )
         self._value, self._count = state["value"].cpu().clone(), state["count"].cpu().clone()
         self.forget_pending()
-
-
-def _sum_over_ranks(table: Tensor) -> Tensor:
-    # NCCL only takes CUDA tensors, gloo takes both.
-    device = (
-        torch.device("cuda", torch.cuda.current_device())
-        if dist.get_backend() == "nccl"
-        else table.device
-    )
-    on_device = table.to(device)
-    dist.all_reduce(on_device)
-    return on_device.cpu()

@@ -6,7 +6,8 @@ from ausam_core.methods.esam import ESAM
 from ausam_core.methods.gsam import GSAM
 from ausam_core.methods.looksam import LookSAM
 from ausam_core.methods.mesa import MESA
-from ausam_core.methods.method import Method, StepResult
+from ausam_core.methods.method import Method
+from ausam_core.methods.msam import MSAM
 from ausam_core.methods.saf import SAF
 from ausam_core.methods.sam import SAM
 from ausam_core.methods.vsam import VSAM
@@ -16,11 +17,11 @@ __all__ = [
     "ESAM",
     "GSAM",
     "MESA",
+    "MSAM",
     "SAF",
     "SAM",
     "VSAM",
     "Base",
     "LookSAM",
     "Method",
-    "StepResult",
 ]

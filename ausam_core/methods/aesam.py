@@ -13,13 +13,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import nn
 
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
 from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
+from ausam_core.step_result import StepResult
 
 
 class AESAM(SAM):
@@ -29,7 +28,8 @@ class AESAM(SAM):
 
     Args:
         optimizer, model, rho: see :class:`~ausam_core.SAM`.
-        total_steps: number of updates of the run, over which c_t moves.
+        total_steps: number of updates of the run, over which c_t moves; by default what
+            :meth:`begin_run` says.
         lambda_1, lambda_2: c_t at the end and at the beginning.
         delta: decay δ of the averages.
         **kwargs: see :class:`~ausam_core.SAM`.
@@ -37,18 +37,18 @@ class AESAM(SAM):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         *,
-        total_steps: int,
+        total_steps: int | None = None,
         lambda_1: float = -1.0,
         lambda_2: float = 1.0,
         delta: float = 0.9,
         **kwargs: Any,
     ) -> None:
         super().__init__(optimizer, model, rho, **kwargs)
-        if total_steps < 1:
+        if total_steps is not None and total_steps < 1:
             raise AusamError(
                 f"total_steps is the number of updates of the run, found {total_steps}"
             )
@@ -60,21 +60,28 @@ class AESAM(SAM):
         self.mean: float | None = None
         self.variance = 0.0
 
+    def begin_run(self, epochs: int, steps: int) -> None:
+        super().begin_run(epochs, steps)
+        self.total_steps = self.total_steps or steps
+
     def gradient(self, passes: Passes) -> StepResult:
-        accumulated = self.take_gradients()
-        first = self.first_pass(passes, accumulated)
+        first = self.first_pass(passes)
         norm = self.perturbed_norm(passes)
         if self.is_sharp(float(passes.unscaled(norm)) ** 2):
             self.sam_steps += 1
-            climb, second, _ = self.second_pass(passes, accumulated)
+            climb, second, _ = self.second_pass(passes)
             return self.perturbed_result(passes, first, second, climb)
-        result = self.plain_result(passes, first, norm)
-        return self.finish(passes, result, accumulated)
+        return self.plain_result(passes, first, norm)
 
     def is_sharp(self, squared_norm: float) -> bool:
         """Whether to take a SAM step at ``‖g‖²``; counts the step and moves the averages."""
+        if self.total_steps is None:
+            raise AusamError(
+                "AE-SAM moves its threshold over the run, whose length is not known; call "
+                "method.begin_run(epochs, steps) before the first step, or give total_steps"
+            )
         progress = min(self.steps / self.total_steps, 1.0)
-        self.steps += 1
+        self.steps += self._batches == 0  # batches that are accumulated share a step
         if not math.isfinite(squared_norm):
             return False
         if self.mean is None:

@@ -23,10 +23,12 @@ from torch import nn
 from ausam_core.batch import number_kept
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
-from ausam_core.methods.method import StepResult
 from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
-from ausam_core.random_state import epoch_generator
+from ausam_core.random_state import keyed_generator
+from ausam_core.ranks import data_parallel_wrapper, is_sharded, number_of_ranks
+from ausam_core.step_result import StepResult
+from ausam_core.wrappers import is_compiled
 
 
 class ESAM(SAM):
@@ -45,7 +47,7 @@ class ESAM(SAM):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         beta: float = 0.6,
@@ -55,13 +57,16 @@ class ESAM(SAM):
     ) -> None:
         if not (0 < beta <= 1 and 0 < gamma <= 1):
             raise AusamError(f"beta and gamma are shares in (0, 1], found {beta} and {gamma}")
-        super().__init__(optimizer, model, rho / beta, **kwargs)
+        super().__init__(optimizer, model, rho, **kwargs)
+        if self.ascent < 1:
+            raise AusamError("ESAM compares the losses of the whole batch; use ascent=1")
         if self.excluded_pass == 1:
             raise AusamError(
                 "ESAM has no gradient of all parameters in pass 1; use excluded_pass=2"
             )
         self.beta, self.gamma, self.seed, self.steps = beta, gamma, seed, 0
         self.needs_losses = gamma < 1
+        self.perturbation.scale = 1 / beta
         self._excluded_by_user = self.perturbation.excluded
         self._resting: set[nn.Parameter] = set()
         self._frozen: list[nn.Parameter] = []
@@ -70,29 +75,27 @@ class ESAM(SAM):
     def prepare(self) -> None:
         """Draw the tensors to perturb; the others need no gradient in pass 1."""
         self._resting = self._draw_resting()
-        if hasattr(self.model, "no_sync"):
-            return  # DDP's reducer waits for every gradient
-        self._frozen = [p for p in self._resting if p.requires_grad]
-        for parameter in self._frozen:
-            parameter.requires_grad_(False)
+        if self._resting and self._can_freeze():
+            self._frozen = list(self._resting)
+            for parameter in self._frozen:
+                parameter.requires_grad_(False)
+
+    def abandon(self) -> None:
+        self._wake()
+        super().abandon()
 
     def gradient(self, passes: Passes) -> StepResult:
-        accumulated = self.take_gradients()
-        try:
-            first = self.first_pass(passes, accumulated)
-        finally:
-            for parameter in self._frozen:
-                parameter.requires_grad_(True)
-            self._frozen = []
+        first = passes.forward()
+        self._wake()  # the graph of pass 1 is made
+        passes.backward(first)
         if self.gamma < 1 and first.per_sample is None:
-            self.put_gradients(accumulated)
             raise AusamError(
                 "ESAM keeps the samples whose loss rose most, but the loss is already reduced to a "
                 "scalar; return the loss of each sample, shape [N], or set gamma=1"
             )
         self._losses_before = None if first.per_sample is None else first.per_sample.detach()
         self.perturbation.excluded = self._is_resting
-        climb, second, _ = self.second_pass(passes, accumulated)
+        climb, second, _ = self.second_pass(passes)
         return self.perturbed_result(passes, first, second, climb)
 
     def descend(self, passes: Passes) -> ForwardRecord:
@@ -114,15 +117,31 @@ class ESAM(SAM):
 
     def _draw_resting(self) -> set[nn.Parameter]:
         """Tensors that are not perturbed in this step; a function of (seed, step)."""
-        generator = epoch_generator(self.seed, self.steps, 0)
+        generator = keyed_generator("ESAM", self.seed, self.steps)
         self.steps += 1
-        parameters = self.parameters()
+        parameters = [p for p in self.parameters() if p.requires_grad]
         if self.beta == 1:
             return set()
         rests = (torch.rand(len(parameters), generator=generator) >= self.beta).tolist()
         if all(rests):
             return set()  # a loss needs a gradient
         return {p for p, rest in zip(parameters, rests, strict=True) if rest}
+
+    def _can_freeze(self) -> bool:
+        """Whether flags may change from step to step.
+
+        DDP's reducer and a sharded model wait for every gradient, and what is compiled would be
+        compiled anew.
+        """
+        alone = number_of_ranks(self.process_group) == 1
+        sharded = any(is_sharded(p) for p in self._resting)
+        bare = data_parallel_wrapper(self.model) is None and not is_compiled(self.model)
+        return alone and bare and not sharded
+
+    def _wake(self) -> None:
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        self._frozen = []
 
     def _is_resting(self, name: str, parameter: nn.Parameter) -> bool:
         by_user = self._excluded_by_user is not None and self._excluded_by_user(name, parameter)

@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
-from ausam_core.methods.sam import SAM, Gradients
+from ausam_core.methods.directions import Directions, cosine_of_unit_vectors, norm_of
+from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
-from ausam_core.perturbation import global_norm
+from ausam_core.ranks import local
+from ausam_core.step_result import StepResult
 
 
 class GSAM(SAM):
@@ -33,13 +34,13 @@ class GSAM(SAM):
         rho: largest radius ρ_max, at the largest learning rate.
         alpha: strength α of the ascent along g_⊥; 0.4 in the author's code on CIFAR.
         rho_min: radius at learning rate 0, ``ρ = ρ_min + (ρ_max−ρ_min)·lr/lr_max``; by default ρ
-            does not change.
+            does not change. A parameter group's own ``rho`` shrinks by the same factor.
         **kwargs: see :class:`~ausam_core.SAM`.
     """
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         alpha: float = 0.4,
@@ -52,49 +53,53 @@ class GSAM(SAM):
         if rho_min is not None and not 0 <= rho_min <= rho:
             raise AusamError(f"rho_min must be in [0, rho], found {rho_min} with rho={rho}")
         self.alpha, self.rho_max, self.rho_min = alpha, rho, rho if rho_min is None else rho_min
-        self._lr_max = max(float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups)
+        self._lr_max = 0.0
+        self._share_of_radius()  # sees the learning rate that the optimizer was built with
 
     def gradient(self, passes: Passes) -> StepResult:
-        self.perturbation.rho = self._radius()
-        accumulated = self.take_gradients()
-        first = self.first_pass(passes, accumulated)
+        self.perturbation.scale = self._share_of_radius()
+        first = self.first_pass(passes)
         adaptive = self._copy_gradients() if self.perturbation.adaptive else None
-        climb, second, direction = self.second_pass(passes, [], keep_direction=True)
+        climb, second, direction = self.second_pass(passes, keep_direction=True)
         result = self.perturbed_result(passes, first, second, climb)
         if self.alpha:
             self._close_gap(direction if adaptive is None else adaptive, climb.norm)
-        return self.finish(passes, result, accumulated)
+        return result
 
-    def _radius(self) -> float:
+    def method_state(self) -> dict[str, Any]:
+        return {"lr_max": self._lr_max}
+
+    def load_method_state(self, state: dict[str, Any]) -> None:
+        self._lr_max = state["lr_max"]
+
+    def _share_of_radius(self) -> float:
+        """ρ/ρ_max. The largest learning rate is what the schedulers name, or what was seen."""
         if self.rho_min == self.rho_max:
-            return self.rho_max
-        lr = max(float(group["lr"]) for group in self.optimizer.param_groups)
-        return self.rho_min + (self.rho_max - self.rho_min) * min(lr / self._lr_max, 1.0)
+            return 1.0
+        groups = self.optimizer.param_groups
+        named = [float(g.get(key, 0.0)) for g in groups for key in ("max_lr", "initial_lr", "lr")]
+        self._lr_max = max(self._lr_max, *named)
+        lr = max(float(group["lr"]) for group in groups)
+        rho = self.rho_min + (self.rho_max - self.rho_min) * lr / self._lr_max
+        return rho / self.rho_max
 
-    def _copy_gradients(self) -> Gradients:
-        return [(p, p.grad.clone()) for p in self.perturbation.parameters()]
+    def _copy_gradients(self) -> Directions:
+        gradients = ((p, p.grad) for p in self.perturbation.parameters())
+        return {p: local(g).clone() for p, g in gradients if g is not None}
 
     @torch.no_grad()
-    def _close_gap(self, first: Gradients, norm: torch.Tensor) -> None:
+    def _close_gap(self, first: Directions, norm: Tensor) -> None:
         """``g_p ← g_p − α·(g − cos·‖g‖·g_p/‖g_p‖)``; ``first`` is g/‖g‖, or g where adaptive."""
-        pairs = [(g, p.grad) for p, g in first if p.grad is not None]
-        if not pairs:
+        perturbed = {p: g for p, g in self.gradients() if p in first}
+        if not perturbed:
             return
-        g, perturbed = [g for g, _ in pairs], [grad for _, grad in pairs]
+        along, found = [first[p] for p in perturbed], list(perturbed.values())
         if self.perturbation.adaptive:
-            norm = global_norm(g)
-            torch._foreach_div_(g, norm + 1e-12)
-        norm_p = global_norm(perturbed) + 1e-12
-        cosine = cosine_of_unit_vectors(g, torch._foreach_div(perturbed, norm_p))
-        torch._foreach_mul_(perturbed, 1 + self.alpha * norm * cosine / norm_p)
-        torch._foreach_mul_(g, -self.alpha * norm)
-        torch._foreach_add_(perturbed, g)
-
-
-def cosine_of_unit_vectors(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """``⟨a, b⟩ = 1 − ½‖a−b‖²`` of unit vectors given in pieces, fp32, 0-dim; consumes ``b``.
-
-    There is a foreach norm and no foreach inner product; for unit vectors this is as exact.
-    """
-    torch._foreach_sub_(b, a)
-    return 1 - 0.5 * global_norm(b).square()
+            norm = norm_of({p: first[p] for p in perturbed})
+            torch._foreach_div_(along, norm + 1e-12)
+        norm_p = norm_of(perturbed) + 1e-12
+        unit = dict(zip(perturbed, torch._foreach_div(found, norm_p), strict=True))
+        cosine = cosine_of_unit_vectors(first, unit)
+        torch._foreach_mul_(found, 1 + self.alpha * norm * cosine / norm_p)
+        torch._foreach_mul_(along, -self.alpha * norm)
+        torch._foreach_add_(found, along)

@@ -18,12 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
-from ausam_core.methods.gsam import cosine_of_unit_vectors
-from ausam_core.methods.method import StepResult
-from ausam_core.methods.sam import SAM, Gradients, keep_finite
+from ausam_core.methods.directions import (
+    Directions,
+    cosine_of_unit_vectors,
+    keep_finite,
+    loaded,
+    norm_of,
+    saved,
+)
+from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
-from ausam_core.perturbation import global_norm
-from ausam_core.ranks import average
+from ausam_core.ranks import average, is_sharded
+from ausam_core.step_result import StepResult
 
 
 class LookSAM(SAM):
@@ -41,7 +47,7 @@ class LookSAM(SAM):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         k: int = 5,
@@ -57,64 +63,52 @@ class LookSAM(SAM):
                 "adaptive=False"
             )
         self.k, self.alpha, self.steps = k, alpha, 0
-        self._direction: dict[nn.Parameter, Tensor] = {}
+        self._direction: Directions = {}
 
     def gradient(self, passes: Passes) -> StepResult:
         refresh = self.steps % self.k == 0
         self.steps += 1
         if self.k == 1:
             return super().gradient(passes)
-        accumulated = self.take_gradients()
-        first = self.first_pass(passes, accumulated)
+        first = self.first_pass(passes)
         if refresh:
-            climb, second, direction = self.second_pass(passes, [], keep_direction=True)
+            climb, second, direction = self.second_pass(passes, keep_direction=True)
             result = self.perturbed_result(passes, first, second, climb)
             self._keep_direction(direction, result.finite, passes)
-        else:
-            norm = self.perturbed_norm(passes)
-            self._reuse_direction(norm)
-            result = self.plain_result(passes, first, norm)
-        return self.finish(passes, result, accumulated)
+            return result
+        norm = self.perturbed_norm(passes)
+        self._reuse_direction(norm)
+        return self.plain_result(passes, first, norm)
 
     def method_state(self) -> dict[str, Any]:
-        return {
-            "steps": self.steps,
-            "direction": [self._direction.get(p) for p in self.parameters()],
-        }
+        return {"steps": self.steps, "direction": saved(self.parameters(), self._direction)}
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self._direction = {
-            p: d.to(p.device)
-            for p, d in zip(self.parameters(), state["direction"], strict=True)
-            if d is not None
-        }
+        self._direction = loaded(self.parameters(), state["direction"])
 
     @torch.no_grad()
-    def _keep_direction(self, first: Gradients, finite: Tensor, passes: Passes) -> None:
+    def _keep_direction(self, first: Directions, finite: Tensor, passes: Passes) -> None:
         """Keep ``g_v/‖g_v‖``, the direction of g_p − ⟨g_p, g⟩/‖g‖²·g; ``first`` is g/‖g‖."""
-        pairs = [(p, g) for p, g in first if p.grad is not None]
-        if not pairs:
+        perturbed = {p: g for p, g in self.gradients() if p in first}
+        if not perturbed:
             return
-        along, perturbed = [g for _, g in pairs], [p.grad for p, _ in pairs]
-        unit = torch._foreach_div(perturbed, global_norm(perturbed) + 1e-12)
-        cosine = cosine_of_unit_vectors(along, [u.clone() for u in unit])
+        found = torch._foreach_div(list(perturbed.values()), norm_of(perturbed) + 1e-12)
+        unit = dict(zip(perturbed, found, strict=True))
+        cosine = cosine_of_unit_vectors(first, {p: u.clone() for p, u in unit.items()})
+        along = [first[p] for p in unit]
         torch._foreach_mul_(along, -cosine)
-        torch._foreach_add_(unit, along)
+        torch._foreach_add_(found, along)
         if not passes.averaged:  # each rank found its own, and will reuse that of all
-            average(self.model, unit)
-        size = global_norm(unit)
-        torch._foreach_div_(unit, size + 1e-12)
-        finite = finite & (size < torch.inf)
-        self._direction = keep_finite(finite, [p for p, _ in pairs], unit, self._direction)
+            average([u for p, u in unit.items() if not is_sharded(p)], self.process_group)
+        size = norm_of(unit)
+        torch._foreach_div_(found, size + 1e-12)
+        self._direction = keep_finite(finite & (size < torch.inf), unit, self._direction)
 
     @torch.no_grad()
     def _reuse_direction(self, norm: Tensor) -> None:
-        pairs = [
-            (p.grad, self._direction[p])
-            for p in self.parameters()
-            if p.grad is not None and p in self._direction
-        ]
+        pairs = [(g, self._direction[p]) for p, g in self.gradients() if p in self._direction]
+        pairs = [(g, d) for g, d in pairs if g.shape == d.shape]
         if pairs:
             reused = torch._foreach_mul([d for _, d in pairs], self.alpha * norm)
             torch._foreach_add_([g for g, _ in pairs], reused)

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
-from ausam_core.methods.method import Method, StepResult
-from ausam_core.methods.saf import trajectory_loss
+from ausam_core.methods.method import Method
+from ausam_core.methods.trajectory import class_scores, trajectory_loss
 from ausam_core.passes import Passes
+from ausam_core.perturbation import forget_casts, same_kind
+from ausam_core.ranks import local, placed_like, reshard
+from ausam_core.step_result import StepResult
 
 
 class MESA(Method):
@@ -41,7 +44,7 @@ class MESA(Method):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         lam: float = 0.8,
         tau: float = 5.0,
@@ -56,30 +59,27 @@ class MESA(Method):
             )
         self.lam, self.tau, self.decay, self.start_step = lam, tau, decay, start_step
         self.steps = 0
-        self._average: list[Tensor] = [t.detach().clone() for t in self._tensors()]
+        self._average: list[Tensor] = [local(t.detach()).clone() for t in self._tensors()]
 
     def gradient(self, passes: Passes) -> StepResult:
         self._follow()
         first = passes.forward()
-        if not isinstance(first.outputs, Tensor) or first.outputs.dim() != 2:
-            raise AusamError(
-                "MESA needs the class scores of the pass, shape [N, C], and this model gave none; "
-                "return ForwardRecord(total, per_sample, outputs)"
-            )
+        scores = class_scores(first, "MESA")
         total = first.total
         if self.steps > self.start_step:
-            term = trajectory_loss(self._reference(passes), first.outputs, self.tau).mean()
+            term = trajectory_loss(self._reference(passes), scores, self.tau).mean()
             total = total + self.lam * term
         passes.backward(ForwardRecord(total))
         return self.result(passes, first, None, None, self.finite_gradient(total))
 
     def method_state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "average": list(self._average)}
+        pairs = zip(self._average, self._tensors(), strict=True)
+        return {"steps": self.steps, "average": [placed_like(a, t) for a, t in pairs]}
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
         pairs = zip(self._tensors(), state["average"], strict=True)
-        self._average = [a.to(t.device, copy=True) for t, a in pairs]
+        self._average = [local(a).to(local(t).device, copy=True) for t, a in pairs]
 
     def _tensors(self) -> list[Tensor]:
         """Weights and buffers that can be averaged."""
@@ -89,22 +89,32 @@ class MESA(Method):
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average towards the present weights, as the last update left them."""
-        torch._foreach_lerp_(self._average, [t.detach() for t in self._tensors()], 1 - self.decay)
+        present = [local(t.detach()) for t in self._tensors()]
+        if len(present) != len(self._average) or not all(map(same_kind, present, self._average)):
+            raise AusamError(
+                f"MESA averages {len(self._average)} tensors, and the model has now "
+                f"{len(present)} or others; build the method after the model is as it will stay"
+            )
+        torch._foreach_lerp_(self._average, present, 1 - self.decay)
         self.steps += 1
 
     @torch.no_grad()
     def _reference(self, passes: Passes) -> Tensor:
         """Class scores of the average, in evaluation mode, on the same batch."""
+        reshard(self.model)
         # .data and not .detach(): the graph of pass 1 must not see the tensors move, for they are
         # back, to the bit, before it is differentiated.
-        tensors = [t.data for t in self._tensors()]
+        tensors = [local(t.data) for t in self._tensors()]
         kept = [t.clone() for t in tensors]
         modes = {m: m.training for m in self.model.modules()}
         torch._foreach_copy_(tensors, self._average)
+        forget_casts()
         self.model.eval()
         try:
-            return passes.forward().outputs.detach()
+            return class_scores(passes.forward(), "MESA").detach()
         finally:
+            reshard(self.model)
             torch._foreach_copy_(tensors, kept)
+            forget_casts()
             for module, training in modes.items():
                 module.training = training

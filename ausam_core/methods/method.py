@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,146 +13,198 @@ from torch import Tensor, nn
 from ausam_core.batch import Batch
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord, loss_difference
-from ausam_core.passes import ClosurePasses, Passes
-from ausam_core.perturbation import global_norm
+from ausam_core.losses import ForwardRecord
+from ausam_core.methods.checks import check_model, check_optimizer, check_parameters
+from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
+from ausam_core.perturbation import forget_casts, divide
 from ausam_core.random_state import RandomState
+from ausam_core.ranks import average, global_norm, group_of, is_sharded, local, number_of_ranks
 from ausam_core.skipping import SkipNonFinite
+from ausam_core.step_result import Cost, StepResult
+from ausam_core.wrappers import scaler_within
 
-
-@dataclass
-class StepResult:
-    """What a step leaves behind; where a method meets a selection. All tensors are detached and on
-    the device.
-
-    Attributes:
-        loss: the loss of pass 1, 0-dim.
-        before: the loss of each trained sample at w, ``[N]``, or None.
-        after: the loss of each trained sample at w + ε, ``[N]``, or None.
-        grad_norm: norm of the gradient of pass 1 over the perturbed parameters, 0-dim, without loss
-            scale, or None.
-        finite: whether everything in the step was finite, 0-dim bool.
-        perturbs: whether the method perturbs the weights, be it not in this step.
-        weighted: whether the weights of a planned batch were used.
-    """
-
-    loss: Tensor
-    before: Tensor | None
-    after: Tensor | None
-    grad_norm: Tensor | None
-    finite: Tensor
-    perturbs: bool = True
-    weighted: bool = False
-
-    @property
-    def difference(self) -> Tensor | None:
-        """``d_i = |ℓ_i(w+ε) − ℓ_i(w)|``, ``[N]`` (AUSAM, Eq. 6), or None."""
-        return loss_difference(self.before, self.after)
+Gradients = list[tuple[nn.Parameter, Tensor]]
+"""Parameters with a gradient, or something laid out like one, of each."""
 
 
 class Method(ABC):
     """How a batch becomes an update.
 
-    A subclass implements :meth:`gradient`; everything about the optimizer is here.
+    A subclass implements :meth:`gradient`; everything about the optimizer, and about gradients of
+    other batches, is here.
 
     Args:
-        optimizer: the base optimizer (SGD, Adam, …), already built over the parameters.
-        model: the model; may be wrapped in DistributedDataParallel.
+        optimizer: the base optimizer (SGD, Adam, …), already built over the parameters; may be
+            wrapped (Accelerate, Lightning, ZeRO).
+        model: the model; may be wrapped in DistributedDataParallel or compiled, now or later, or
+            sharded by ``fully_shard``.
         scaler: a ``torch.amp.GradScaler`` for fp16, or None. The method scales, unscales, steps and
             updates.
         clip_grad_norm: clip the gradient that the optimizer sees to this norm, or None.
         max_skips: see :class:`~ausam_core.skipping.SkipNonFinite`.
+        process_group: the ranks that train this model; by default DDP's, else all of
+            ``torch.distributed``. A rank that trains a model of its own gives a group of its own.
+        start: share of the run, in [0, 1), that is left to the base optimizer; the method begins
+            with the first epoch after it. Needs :meth:`begin_run`.
+
+    Raises:
+        AusamError: for what cannot be trained: an optimizer that wants a closure, complex or lazy
+            parameters, FSDP's first generation.
     """
 
     #: Whether pass 1 keeps its gradient on its rank, for methods that can (see SAM's ``perturb``).
     local_first_pass = False
     #: Whether pass 2 gets the random numbers of pass 1.
     replay_random_state = False
-
-    def __init__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        model: nn.Module,
-        *,
-        scaler: torch.amp.GradScaler | None = None,
-        clip_grad_norm: float | None = None,
-        max_skips: int = 20,
-    ) -> None:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise AusamError(
-                f"a method goes around a torch optimizer, found {type(optimizer).__name__}; pass "
-                "SGD(…), Adam(…) or another one that is already built"
-            )
-        self.optimizer, self.model = optimizer, model
-        self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self.clip_grad_norm = clip_grad_norm
-        self.skipping = SkipNonFinite(max_skips)
-        self.statistics = RunningStatistics(model)
-        self._skipped_before = 0
-        self._finite: Tensor | None = None
-
     #: Whether the method itself needs the loss of each sample, whatever the selection needs.
     needs_losses = False
     #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
     perturbs = True
 
+    def __init__(
+        self,
+        optimizer: Any,
+        model: nn.Module,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        clip_grad_norm: float | None = None,
+        max_skips: int = 20,
+        process_group: Any = None,
+        start: float = 0.0,
+    ) -> None:
+        check_optimizer(optimizer)
+        check_model(model)
+        check_parameters(optimizer)
+        if not 0 <= start < 1:
+            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
+        self.optimizer, self.model = optimizer, model
+        self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self.clip_grad_norm, self.start = clip_grad_norm, float(start)
+        self.skipping = SkipNonFinite(max_skips)
+        self.statistics = RunningStatistics(model)
+        self.cost = Cost()
+        #: Updates of the run so far, skipped ones too.
+        self.updates = 0
+        self._process_group = process_group
+        self._first_update: int | None = 0 if start == 0 else None
+        self._checked: list[nn.Parameter] = self.parameters()
+        self._skipped_before = 0
+        # Of the batches since the last update: whether all was finite, and how many.
+        self._finite: Tensor | None = None
+        self._batches = 0
+
+    @property
+    def process_group(self) -> Any:
+        """The ranks that share the model; None is the default group."""
+        return self._process_group or group_of(self.model)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the base optimizer still trains alone, because ``start`` is not reached."""
+        if self._first_update is None:
+            raise AusamError(
+                f"start={self.start:g} is a share of the run, whose length is not known; call "
+                "method.begin_run(epochs, steps) before the first step"
+            )
+        return self.updates < self._first_update
+
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of the optimizer, in its order."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def prepare(self) -> None:
-        """Called before the forward of pass 1, for methods that change something for its sake."""
+    def begin_run(self, epochs: int, steps: int) -> None:
+        """Learn how long the run is; what is a share of it, or counts its steps, is set now.
+
+        Args:
+            epochs: number of epochs.
+            steps: number of updates in all of them.
+        """
+        if epochs < 1 or steps < 1:
+            raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
+        # A whole number of epochs, because a selection's epoch begins with the same share.
+        self._first_update = round(first_epoch(self.start, epochs) * steps / epochs)
 
     @abstractmethod
     def gradient(self, passes: Passes) -> StepResult:
-        """Add the gradient of the update to ``.grad`` and leave the weights as they were.
+        """Leave the gradient of this batch in ``.grad``, and the weights as they were.
 
-        A gradient that is in ``.grad`` already (accumulation) is kept and added to. The weights are
-        restored also when a pass raises.
+        ``.grad`` is empty when it is called; what other batches accumulated is the base class's
+        business, also when a pass raises.
         """
 
+    def prepare(self) -> None:
+        """Called before the forward of pass 1, for methods that change something for its sake."""
+
+    def abandon(self) -> None:
+        """Undo what :meth:`prepare` and the passes changed in the model, after an exception."""
+
     def step(
-        self, closure: Callable[..., Tensor | ForwardRecord], *, batch: Batch | None = None
+        self, closure: Closure, *, batch: Batch | None = None, backward: Backward | None = None
     ) -> StepResult:
         """One update from one batch.
 
         Args:
             closure: runs the forward pass and returns the loss of each sample, shape ``[N]``. It is
-                called once or twice, with the same batch; it calls neither ``backward`` nor
+                called once or more, with the same batch; it calls neither ``backward`` nor
                 ``zero_grad``.
-            batch: the batch as it was planned, ``sampler.current``; for methods and selections that
-                deal with single samples.
+            batch: the batch as it was planned, from ``sampler.over(loader)``; for methods and
+                selections that deal with single samples.
+            backward: differentiates a scalar loss where a framework wants to do it
+                (``accelerator.backward``, Lightning's ``manual_backward``).
+
+        Raises:
+            AusamError: if the parameters have gradients that this method did not compute.
         """
-        result = self.accumulate(closure, batch=batch)
+        if self._batches == 0:
+            self._refuse_foreign_gradients()
+        result = self.accumulate(closure, batch=batch, backward=backward)
         self.update()
         return result
 
     def accumulate(
         self,
-        closure: Callable[..., Tensor | ForwardRecord],
+        closure: Closure,
         *,
         batch: Batch | None = None,
         factor: float = 1.0,
+        backward: Backward | None = None,
     ) -> StepResult:
         """Add the gradient of one batch, for :meth:`update` to apply.
 
         With ``factor=1/k`` and one update after k batches: gradient accumulation. Each batch is
-        perturbed by its own gradient (m-sharpness). Under DDP wrap all but the last in
+        perturbed by its own gradient (m-sharpness). Under DDP all but the last may be wrapped in
         ``no_sync()``.
         """
-        passes = ClosurePasses(
-            closure,
-            batch=batch,
-            scaler=self.scaler,
-            factor=factor,
-            averaged=getattr(self.model, "require_backward_grad_sync", True),
-            local_first=self._no_sync if self.local_first_pass else nullcontext,
-            replay_random_state=self.replay_random_state,
-        )
-        self.prepare()
-        result = self.gradient(passes)
+        return self.run(lambda: ClosurePasses(self, closure, batch, factor, backward), fresh=True)
+
+    def run(self, make_passes: Callable[[], Passes], fresh: bool = False) -> StepResult:
+        """Add the gradient of one batch; the one owner of ``.grad``.
+
+        Args:
+            make_passes: gives the passes over the batch, once ``.grad`` is empty.
+            fresh: whether pass 1 is still to be run, so that :meth:`prepare` is still to be called.
+        """
+        held = self._take_gradients()
+        try:
+            self._follow_parameters()
+            passes = make_passes()
+            if fresh:
+                self.get_ready()
+            result = self.plain_gradient(passes) if self.waits else self.gradient(passes)
+        except BaseException:
+            self.abandon()
+            self._set_gradients(held)
+            raise
+        self._add_gradients(held)
+        self._batches += 1
         self._finite = result.finite if self._finite is None else self._finite & result.finite
         return result
+
+    def get_ready(self) -> None:
+        """Before the forward of pass 1."""
+        if not self.waits:
+            self.statistics.watch()
+            self.prepare()
 
     def update(self) -> None:
         """Apply the accumulated gradient, or skip where it is not finite, and clear it.
@@ -166,28 +216,55 @@ class Method(ABC):
             raise AusamError(
                 "update() was called before any accumulate(); there is no gradient to apply"
             )
-        if self.scaler is not None:
-            self.skipping.count(self._finite)
-            self._clip()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            self.skipping.step(self.optimizer, self._finite, self._clip_and_step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.apply(self.ready_to_apply(), self._clip_and_step)
+        self.optimizer.zero_grad()
+        # A wrapped optimizer may go on accumulating: it neither stepped nor cleared.
+        self._batches = int(any(p.grad is not None for p in self.parameters()))
         self._finite = None
+
+    def ready_to_apply(self) -> Tensor:
+        """Make what was accumulated the gradient of all ranks; whether it is finite, 0-dim bool.
+
+        DDP averages what arises in a backward pass, and these gradients may have arisen in
+        ``no_sync()``. One all-reduce an update, and only where something was accumulated.
+        """
+        assert self._finite is not None
+        finite, alone = self._finite, self._batches <= 1
+        if alone:
+            return finite
+        gradients = [p.grad for p in self._averaged_parameters()]
+        average([g for g in gradients if g is not None], self.process_group)
+        finite = self.finite_gradient(finite)
+        if self._stepping_scaler() is not None:
+            self._poison(finite)
+        return finite
+
+    def apply(self, finite: Tensor, step: Callable[[], object]) -> None:
+        """Step, or skip where the gradient is not finite.
+
+        Args:
+            finite: of all ranks, 0-dim bool.
+            step: clips and steps.
+        """
+        self.updates += 1
+        self._finite, self._batches = None, 0
+        if self._stepping_scaler() is None:
+            self.skipping.step(self.optimizer, finite, step)
+        else:
+            self._step_scaled(finite, step)
+        forget_casts()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs.
 
-        That is the base optimizer, the scaler, the random state and the method's own state. Tensors
-        and plain values only: it loads with ``torch.load(..., weights_only=True)``.
+        That is the base optimizer, the scaler, the random state and :meth:`run_state`. Tensors and
+        plain values only: it loads with ``torch.load(..., weights_only=True)``.
         """
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "random_state": RandomState.capture().state_dict(),
-            "skipping": self.skipping.state_dict(),
-            "method": self.method_state(),
+            **self.run_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -196,12 +273,29 @@ class Method(ABC):
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
         RandomState.from_state_dict(state["random_state"]).restore()
+        self.load_run_state(state)
+
+    def run_state(self) -> dict[str, Any]:
+        """What the method itself remembers: its own state, counts and cost.
+
+        Tensors that belong to a parameter are sharded as it is, so that
+        ``torch.distributed.checkpoint`` can load them on another number of ranks.
+        """
+        return {
+            "skipping": self.skipping.state_dict(),
+            "progress": [self.updates, self.cost.forward, self.cost.backward],
+            "method": self.method_state(),
+        }
+
+    def load_run_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`run_state` gave."""
         self.skipping.load_state_dict(state["skipping"])
         self._skipped_before = self.skipping.read()[0]
+        self.updates, self.cost.forward, self.cost.backward = state["progress"]
         self.load_method_state(state["method"])
 
     def check(self) -> int:
-        """Look after updates that were skipped; call it where the log is written.
+        """See to updates that were skipped; call it where the log is written.
 
         Waits for the device. Running statistics that a bad batch made NaN get the values that they
         had at the last call.
@@ -245,52 +339,167 @@ class Method(ABC):
 
         Makes a loss scaler, which looks at the gradient alone, see what was not finite.
         """
-        if self.scaler is not None:
-            self.poison(finite)
-
-        def detached(record: ForwardRecord | None) -> Tensor | None:
-            return (
-                None if record is None or record.per_sample is None else record.per_sample.detach()
-            )
-
+        if self._stepping_scaler() is not None:
+            self._poison(finite)
         return StepResult(
             loss=first.total.detach(),
-            before=detached(first),
-            after=detached(second),
+            before=None if first.per_sample is None else first.per_sample.detach(),
+            after=None
+            if second is None or second.per_sample is None
+            else second.per_sample.detach(),
             grad_norm=grad_norm,
             finite=finite,
             perturbs=self.perturbs,
             weighted=passes.batch is not None and passes.batch.weights is not None,
+            error=_detached(first.error),
         )
 
-    @torch.no_grad()
-    def finite_gradient(self, loss: Tensor) -> Tensor:
-        """Whether the gradient in ``.grad`` is finite, 0-dim bool on the device of ``loss``.
+    def gradients(self) -> Gradients:
+        """The parameters with a gradient, and the part of it that this rank holds."""
+        return [(p, local(p.grad)) for p in self.parameters() if p.grad is not None]
 
-        It is not where a loss was not: see :func:`~ausam_core.losses.loud`.
+    def clear_gradients(self) -> None:
+        """Forget this batch's gradients, whatever ``zero_grad`` of a wrapped optimizer does."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    @torch.no_grad()
+    def finite_gradient(self, like: Tensor) -> Tensor:
+        """Whether the gradient in ``.grad`` is finite, 0-dim bool on the device of ``like``.
+
+        It is not where a loss was not, see :meth:`Passes.backward <ausam_core.passes.Passes>`.
         """
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        return global_norm(gradients).to(loss.device) < math.inf
-
-    @torch.no_grad()
-    def poison(self, finite: Tensor) -> None:
-        """Make the gradient NaN where ``finite`` is False: a loss scaler then skips and backs
-        off."""
+        gradients = []
         for parameter in self.parameters():
             if parameter.grad is not None:
-                parameter.grad.add_(torch.where(finite, 0.0, torch.nan).to(parameter.grad))
-                return
+                if parameter.grad.layout != torch.strided:
+                    raise AusamError(
+                        f"a parameter of shape {list(parameter.shape)} has a sparse gradient, of "
+                        "which no norm is taken; use sparse=False in its Embedding"
+                    )
+                gradients.append(parameter.grad)
+        return global_norm(gradients).to(like.device) < math.inf
 
+    def own(self, pairs: Iterable[tuple[nn.Parameter, Tensor | None]]) -> Gradients:
+        """Gradients that the next backward pass leaves alone.
+
+        DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills anew.
+        """
+        return [(p, g.clone() if g._is_view() else g) for p, g in pairs if g is not None]
+
+    def plain_gradient(self, passes: Passes) -> StepResult:
+        """What the base optimizer does: one forward and one backward pass."""
+        first = passes.forward()
+        passes.backward(first)
+        return self.result(passes, first, None, None, self.finite_gradient(first.total))
+
+    def _take_gradients(self) -> Gradients:
+        """Take away what other batches accumulated."""
+        held = self.own((p, p.grad) for p in self.parameters())
+        for parameter, _ in held:
+            parameter.grad = None
+        return held
+
+    def _set_gradients(self, held: Gradients) -> None:
+        self.clear_gradients()
+        for parameter, gradient in held:
+            parameter.grad = gradient
+
+    @torch.no_grad()
+    def _add_gradients(self, held: Gradients) -> None:
+        both = [(local(p.grad), local(g)) for p, g in held if p.grad is not None]
+        if both:
+            torch._foreach_add_([own for own, _ in both], [g for _, g in both])
+        for parameter, gradient in held:
+            if parameter.grad is None:
+                parameter.grad = gradient
+
+    def _averaged_parameters(self) -> list[nn.Parameter]:
+        """What every rank holds whole; one that did not use a parameter takes part with zeros."""
+        parameters = [p for p in self.parameters() if p.requires_grad and not is_sharded(p)]
+        if number_of_ranks(self.process_group) > 1:
+            for parameter in parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        return parameters
+
+    def _follow_parameters(self) -> None:
+        """Check parameters again where they are not those that were checked."""
+        parameters = self.parameters()
+        known = self._checked
+        if len(known) != len(parameters) or any(map(_differ, known, parameters)):
+            check_parameters(self.optimizer)
+            check_model(self.model)
+            self._checked = parameters
+
+    def _refuse_foreign_gradients(self) -> None:
+        found = [p.grad for p in self.parameters() if p.grad is not None]
+        if found and float(global_norm(found)) != 0:
+            raise AusamError(
+                f"{len(found)} parameters have a gradient that this method did not compute: a "
+                "backward of one's own, or the closure of another method that shares the model "
+                "(GAN); call optimizer.zero_grad() before step(), or use accumulate() and update() "
+                "to add to it"
+            )
+
+    def _stepping_scaler(self) -> Any:
+        """The loss scaler through which the optimizer steps: ours, or one within a wrapper."""
+        return self.scaler if self.scaler is not None else scaler_within(self.optimizer)
+
+    @torch.no_grad()
+    def _poison(self, finite: Tensor) -> None:
+        """Make the gradient NaN where ``finite`` is False: a loss scaler then skips and backs
+        off."""
+        for _, gradient in self.gradients():
+            gradient.add_(torch.where(finite, 0.0, torch.nan).to(gradient))
+            return
+
+    def _step_scaled(self, finite: Tensor, step: Callable[[], object]) -> None:
+        """Step through a loss scaler, which skips by itself; the gradient is poisoned."""
+        self.skipping.count(finite)
+        if self.scaler is None or not self.skipping.must_read(self.optimizer):
+            step()
+            return
+        # GradScaler too lets a fused optimizer make its state in a step that is skipped.
+        if bool(finite):
+            step()
+            self.skipping.updated(self.optimizer)
+        else:
+            self.scaler.unscale_(self.optimizer)
+            self.scaler.update()
+
+    def _clip_and_step(self) -> None:
+        self._clip()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+
+    @torch.no_grad()
     def _clip(self) -> None:
         if self.clip_grad_norm is None:
             return
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip_grad_norm, foreach=True)
+        elif self._stepping_scaler() is not None:
+            raise AusamError(
+                "clip_grad_norm cannot work on gradients that a wrapped optimizer will unscale; "
+                "clip with the framework that scales, between accumulate() and update()"
+            )
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        excess = (global_norm(gradients) + 1e-6) / self.clip_grad_norm
+        divide([local(g) for g in gradients], excess.clamp_(min=1.0))
 
-    def _clip_and_step(self) -> None:
-        self._clip()
-        self.optimizer.step()
 
-    def _no_sync(self) -> Any:
-        return self.model.no_sync() if hasattr(self.model, "no_sync") else nullcontext()
+def first_epoch(start: float, epochs: int) -> int:
+    """The epoch with which a share ``start`` of the run is over."""
+    return math.ceil(start * epochs - 1e-9)
+
+
+def _detached(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach()
+
+
+def _differ(a: object, b: object) -> bool:
+    return a is not b

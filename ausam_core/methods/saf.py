@@ -15,30 +15,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
-from ausam_core.methods.method import Method, StepResult
+from ausam_core.methods.method import Method
+from ausam_core.methods.trajectory import class_scores, trajectory_loss
 from ausam_core.passes import Passes
-
-
-def trajectory_loss(reference: Tensor, outputs: Tensor, tau: float) -> Tensor:
-    """``τ²·KL(softmax(reference/τ) ‖ softmax(outputs/τ))`` of each sample.
-
-    Args:
-        reference: class scores ``[N, C]`` that are looked up to, without gradient.
-        outputs: class scores ``[N, C]`` of the present pass.
-        tau: temperature τ.
-
-    Returns:
-        ``[N]``, fp32.
-    """
-    log_q = F.log_softmax(outputs.float() / tau, dim=1)
-    log_p = F.log_softmax(reference.float() / tau, dim=1)
-    return tau**2 * (log_p.exp() * (log_p - log_q)).sum(1)
+from ausam_core.ranks import largest_of_ranks, number_of_ranks, sum_over_ranks
+from ausam_core.step_result import StepResult
 
 
 class SAF(Method):
@@ -46,7 +31,7 @@ class SAF(Method):
 
     The closure must return a :class:`~ausam_core.ForwardRecord` with ``outputs``, the class scores
     ``[N, C]`` of the pass, and the step must know its batch: ``step(closure,
-    batch=sampler.current)``. Memory: n·C·(Ẽ+1) numbers of 4 bytes on the device, 80 MB for
+    batch=batch)``. Memory: n·C·(Ẽ+1) numbers of 4 bytes on the device, 80 MB for
     CIFAR-100.
 
     Args:
@@ -62,7 +47,7 @@ class SAF(Method):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         lam: float = 0.3,
         tau: float = 5.0,
@@ -84,33 +69,27 @@ class SAF(Method):
         if passes.batch is None:
             raise AusamError(
                 "SAF remembers the outputs of each sample, but the step does not know its batch; "
-                "call method.step(closure, batch=sampler.current)"
+                "call method.step(closure, batch=batch) with the batch from sampler.over(loader)"
             )
         first = passes.forward()
-        if not isinstance(first.outputs, Tensor) or first.outputs.dim() != 2:
-            raise AusamError(
-                "SAF needs the class scores of the pass, shape [N, C], and this model gave none; "
-                "return ForwardRecord(total, per_sample, outputs)"
-            )
+        scores = class_scores(first, "SAF")
         epoch, indices = passes.batch.epoch, passes.batch.indices
         self._enter(epoch)
-        where = torch.tensor(indices).to(first.outputs.device, non_blocking=True)
+        where = torch.tensor(indices).to(scores.device, non_blocking=True)
         total = first.total
         reference = self._tables.get(epoch - self.lag)
         if reference is not None and epoch > self.start_epoch and max(indices) < len(reference):
             known = reference[where]
             usable = ~known[:, 0].isnan()
-            term = trajectory_loss(
-                torch.where(usable[:, None], known, 0.0), first.outputs, self.tau
-            )
+            term = trajectory_loss(torch.where(usable[:, None], known, 0.0), scores, self.tau)
             total = total + self.lam * (term * usable).mean()
-        self._store(epoch, where, max(indices), first.outputs.detach())
+        self._store(epoch, where, max(indices), scores.detach())
         passes.backward(ForwardRecord(total))
         return self.result(passes, first, None, None, self.finite_gradient(total))
 
     def end_epoch(self) -> None:
         newest = max(self._tables, default=-1)
-        if newest > self._shared_until and dist.is_available() and dist.is_initialized():
+        if newest > self._shared_until and number_of_ranks() > 1:
             self._tables[newest] = _exchange(self._tables[newest])
         self._shared_until = max(newest, self._shared_until)
 
@@ -145,12 +124,8 @@ class SAF(Method):
 
 def _exchange(table: Tensor) -> Tensor:
     """Put together what the ranks stored; a sample that two of them saw gets the mean."""
-    rows = torch.tensor(len(table), device=table.device)
-    dist.all_reduce(rows, dist.ReduceOp.MAX)
-    whole = table.new_full((int(rows), table.shape[1]), torch.nan)
+    whole = table.new_full((largest_of_ranks(len(table)), table.shape[1]), torch.nan)
     whole[: len(table)] = table
     seen = ~whole[:, :1].isnan()
-    total, count = torch.where(seen, whole, 0.0), seen.float()
-    dist.all_reduce(total)
-    dist.all_reduce(count)
-    return total / count  # 0/0 is NaN: nobody saw it
+    total = sum_over_ranks(torch.where(seen, whole, 0.0))
+    return total / sum_over_ranks(seen.float())  # 0/0 is NaN: nobody saw it

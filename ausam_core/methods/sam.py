@@ -12,27 +12,21 @@ passes, since ``g/‖g‖`` does not depend on it; the state holds the base opti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
-from ausam_core.methods.method import Method, StepResult
+from ausam_core.methods.directions import Directions
+from ausam_core.methods.method import Gradients, Method
 from ausam_core.passes import Passes, second_pass
-from ausam_core.perturbation import (
-    Climb,
-    Exclude,
-    Perturbation,
-    global_norm,
-    parameter_names,
-)
-from ausam_core.ranks import average
-
-Gradients = list[tuple[nn.Parameter, Tensor]]
+from ausam_core.perturbation import Climb, Exclude, Perturbation
+from ausam_core.ranks import average, global_norm, local
+from ausam_core.step_result import StepResult
 
 
 class SAM(Method):
@@ -44,6 +38,10 @@ class SAM(Method):
         rho: radius ρ; a parameter group's ``rho`` overrides it. 0 gives the base optimizer.
         adaptive: ASAM; its ρ is larger (0.5 on CIFAR-10, 1 on CIFAR-100 in its paper).
         eta: ASAM's η.
+        ascent: share of the trained samples, in (0, 1], that pass 1 climbs by, the first of the
+            batch; pass 2 descends by all. Below 1 the closure must take positions, ``def
+            closure(subset=slice(None))``, the step must know its batch, and the losses before are
+            known of the samples that ascend.
         perturb: ``"global"``: all ranks climb by the averaged gradient. ``"local"``: each rank
             climbs by its own (m-sharpness, as in the paper), which saves one all-reduce a step.
         exclude: parameters that are not perturbed; see
@@ -56,17 +54,19 @@ class SAM(Method):
         **kwargs: see :class:`~ausam_core.methods.method.Method`.
 
     Raises:
-        AusamError: for ρ < 0, for an unknown ``perturb`` or ``excluded_pass``.
+        AusamError: for ρ < 0, for an unknown ``perturb`` or ``excluded_pass``, for a share outside
+            (0, 1].
     """
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         *,
         adaptive: bool = False,
         eta: float = 0.01,
+        ascent: float = 1.0,
         perturb: Literal["global", "local"] = "global",
         exclude: Exclude | None = None,
         excluded_pass: Literal[1, 2] = 2,
@@ -81,65 +81,58 @@ class SAM(Method):
                 'excluded_pass must be 2, or 1 together with perturb="global", which averages the '
                 f"gradient of pass 1; found {excluded_pass!r} with perturb={perturb!r}"
             )
-        self.excluded_pass = excluded_pass
+        if not 0 < ascent <= 1:
+            raise AusamError(f"ascent is a share of the batch, in (0, 1]; found {ascent}")
+        self.excluded_pass, self.ascent = excluded_pass, float(ascent)
         self.perturbation = Perturbation(
-            optimizer,
-            rho,
-            adaptive=adaptive,
-            eta=eta,
-            names=parameter_names(model),
-            exclude=exclude,
+            optimizer, rho, adaptive=adaptive, eta=eta, model=model, exclude=exclude
         )
         self.local_first_pass = perturb == "local"
         self.replay_random_state = replay_random_state
 
     def gradient(self, passes: Passes) -> StepResult:
-        accumulated = self.take_gradients()
-        first = self.first_pass(passes, accumulated)
-        climb, second, _ = self.second_pass(passes, accumulated)
+        first = self.first_pass(passes)
+        climb, second, _ = self.second_pass(passes)
         return self.perturbed_result(passes, first, second, climb)
 
-    def first_pass(self, passes: Passes, accumulated: Gradients) -> ForwardRecord:
-        """Forward and backward at w; leaves this batch's gradient alone in ``.grad``."""
-        try:
-            first = passes.forward()
-            passes.backward(first)
-        except BaseException:
-            self.put_gradients(accumulated)
-            raise
-        return first
+    def abandon(self) -> None:
+        self.perturbation.restore()
+
+    def first_pass(self, passes: Passes) -> ForwardRecord:
+        """Forward and backward at w, by the samples that ascend."""
+        record = passes.forward(self.ascending(passes))
+        passes.backward(record)
+        if self.ascent == 1 or record.per_sample is None:
+            return record
+        rest = len(passes.batch or ()) - len(record.per_sample)
+        padded = torch.cat([record.per_sample, record.per_sample.new_full((rest,), torch.nan)])
+        return replace(record, per_sample=padded)
 
     def second_pass(
-        self, passes: Passes, start: Gradients, *, keep_direction: bool = False
-    ) -> tuple[Climb, ForwardRecord, Gradients]:
+        self, passes: Passes, *, keep_direction: bool = False
+    ) -> tuple[Climb, ForwardRecord, Directions]:
         """Climb by the gradient in ``.grad``, forward and backward at w + ε, restore.
 
         Args:
             passes: the passes of this step.
-            start: what pass 2 adds its gradient to; a method that works with g and g_p starts from
-                none and adds what was accumulated at its end.
             keep_direction: return the direction of the climb, ``g/‖g‖``.
 
         Returns:
             What climbing found, the record of pass 2, and the direction (empty if not kept).
         """
-        climb = self.perturbation.climb()
         try:
-            moved = self.perturbation.moved
-            direction = self._own((p, p.grad) for p in moved) if keep_direction else []
-            at_w = self._excluded_at_w() if self.excluded_pass == 1 else []
-            excluded = dict(at_w)
-            self.put_gradients([(p, g) for p, g in start if p not in excluded])
+            climb = self.perturbation.climb()
+            moved = set(self.perturbation.moved)
+            kept = moved if keep_direction else set()
+            direction = {p: local(g) for p, g in self._own_of(kept)}
+            at_w = self._own_of(set(self.parameters()) - moved) if self.excluded_pass == 1 else []
+            self.clear_gradients()
             with second_pass(), self.statistics.frozen():
                 second = self.descend(passes)
-        except BaseException:
-            self.optimizer.zero_grad(set_to_none=True)
-            raise
         finally:
             self.perturbation.restore()
         for parameter, gradient in at_w:
             parameter.grad = gradient
-        self.add_gradients([(p, g) for p, g in start if p in excluded], passes)
         return climb, second, direction
 
     def descend(self, passes: Passes) -> ForwardRecord:
@@ -161,86 +154,35 @@ class SAM(Method):
         finite = self.finite_gradient(first.total)
         return self.result(passes, first, None, passes.unscaled(norm), finite)
 
-    def take_gradients(self) -> Gradients:
-        """Take the gradients away and return them: ε comes from this batch alone."""
-        taken = self._own((p, p.grad) for p in self.parameters() if p.grad is not None)
-        for parameter, _ in taken:
-            parameter.grad = None
-        return taken
-
     def perturbed_norm(self, passes: Passes) -> Tensor:
-        """``‖g‖`` over the parameters that would be perturbed, fp32, 0-dim, the same on all ranks.
+        """``‖g‖`` over the parameters that would be perturbed, 0-dim, the same on all ranks.
 
         Where each rank has a gradient of its own it is the root mean square of their norms.
         """
-        norm = global_norm([p.grad for p in self.perturbation.parameters()])
+        gradients = [p.grad for p in self.perturbation.parameters()]
+        norm = global_norm([g for g in gradients if g is not None])
         if passes.averaged:
             return norm
         square = norm.square()
-        average(self.model, [square])
+        average([square], self.process_group)
         return square.sqrt()
 
-    def finish(self, passes: Passes, result: StepResult, accumulated: Gradients) -> StepResult:
-        """Add what earlier batches accumulated, and look at it: it may not be finite either."""
-        if accumulated:
-            self.add_gradients(accumulated, passes)
-            result.finite = result.finite & self.finite_gradient(result.loss)
-        return result
+    def ascending(self, passes: Passes) -> Tensor | None:
+        """Positions of the samples that pass 1 climbs by, or None for all of them."""
+        if self.ascent == 1:
+            return None
+        if passes.batch is None:
+            raise AusamError(
+                f"ascent={self.ascent:g} climbs by a part of the batch, but the step does not know "
+                "its batch; call method.step(closure, batch=batch) with the batch from "
+                "sampler.over(loader)"
+            )
+        return torch.arange(number_ascending(self.ascent, len(passes.batch)))
 
-    def add_gradients(self, gradients: Gradients, passes: Passes) -> None:
-        """Add what earlier batches accumulated, in the mean of the ranks where DDP averages.
-
-        DDP averages what is in ``.grad`` during a backward pass, and these were not.
-        """
-        if gradients and passes.averaged and isinstance(self.model, DistributedDataParallel):
-            gradients = self._averaged(gradients)
-        both = [(p.grad, g) for p, g in gradients if p.grad is not None]
-        if both:
-            torch._foreach_add_([own for own, _ in both], [g for _, g in both])
-        for parameter, gradient in gradients:
-            if parameter.grad is None:
-                parameter.grad = gradient
-
-    def put_gradients(self, gradients: Gradients) -> None:
-        """Make these the gradients, and no others."""
-        self.optimizer.zero_grad(set_to_none=True)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-
-    def _excluded_at_w(self) -> Gradients:
-        """After climbing: the gradient of pass 1 of what did not move."""
-        moved = set(self.perturbation.moved)
-        return self._own(
-            (p, p.grad) for p in self.parameters() if p.grad is not None and p not in moved
-        )
-
-    def _averaged(self, gradients: Gradients) -> Gradients:
-        """The mean of the ranks; a rank that did not use a parameter takes part with zeros."""
-        held = dict(gradients)
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        whole = [held[p] if p in held else torch.zeros_like(p) for p in parameters]
-        average(self.model, whole)
-        return list(zip(parameters, whole, strict=True))
-
-    def _own(self, gradients: Iterable[tuple[nn.Parameter, Tensor]]) -> Gradients:
-        """Gradients that the next backward pass leaves alone.
-
-        DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills anew.
-        """
-        if getattr(self.model, "gradient_as_bucket_view", False):
-            return [(p, g.clone()) for p, g in gradients]
-        return list(gradients)
+    def _own_of(self, wanted: set[nn.Parameter]) -> Gradients:
+        return self.own((p, p.grad) for p in self.parameters() if p in wanted)
 
 
-def keep_finite(
-    finite: Tensor,
-    parameters: list[nn.Parameter],
-    new: list[Tensor],
-    old: dict[nn.Parameter, Tensor],
-) -> dict[nn.Parameter, Tensor]:
-    """What a method keeps for later steps: the new tensors if finite, else the old, else zeros.
-
-    NaN that is kept would come again with every reuse. The device decides; nothing is read.
-    """
-    pairs = zip(parameters, new, strict=True)
-    return {p: torch.where(finite, t, old.get(p, 0.0)) for p, t in pairs}
+def number_ascending(ascent: float, trained: int) -> int:
+    """How many of the trained samples climb: the share, but 2 at least, for BatchNorm."""
+    return max(min(2, trained), math.floor(ascent * trained + 1e-9))

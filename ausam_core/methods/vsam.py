@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
-from ausam_core.methods.sam import SAM, Gradients, keep_finite
+from ausam_core.methods.directions import Directions, keep_finite, loaded, norm_of, saved
+from ausam_core.methods.sam import SAM
 from ausam_core.passes import Passes
-from ausam_core.perturbation import global_norm
-from ausam_core.random_state import epoch_generator
-from ausam_core.ranks import average
+from ausam_core.random_state import keyed_generator
+from ausam_core.ranks import average, is_sharded
+from ausam_core.step_result import StepResult
 
 
 class VSAM(SAM):
@@ -46,7 +46,7 @@ class VSAM(SAM):
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         model: nn.Module,
         rho: float = 0.05,
         warmup_steps: int = 0,
@@ -71,16 +71,15 @@ class VSAM(SAM):
         self.beta, self.seed = beta, seed
         self.steps, self.sam_steps, self.done = 0, 0, 0
         self.quota, self.reuse = 1.0, 0.0
-        self._psf: dict[nn.Parameter, Tensor] = {}
+        self._psf: Directions = {}
         self._seen: list[Tensor] = []
         self._last: tuple[float, float] | None = None
 
     def gradient(self, passes: Passes) -> StepResult:
         take = self._take_sam_step()
-        accumulated = self.take_gradients()
-        first = self.first_pass(passes, accumulated)
+        first = self.first_pass(passes)
         if take:
-            climb, second, direction = self.second_pass(passes, [], keep_direction=True)
+            climb, second, direction = self.second_pass(passes, keep_direction=True)
             result = self.perturbed_result(passes, first, second, climb)
             self._keep_psf(direction, climb.norm, passes)
         else:
@@ -88,7 +87,7 @@ class VSAM(SAM):
             result = self.plain_result(passes, first, norm)
             self._reuse_psf(norm, passes)
         self._end_step()
-        return self.finish(passes, result, accumulated)
+        return result
 
     def method_state(self) -> dict[str, Any]:
         return {
@@ -97,15 +96,14 @@ class VSAM(SAM):
             "reuse": self.reuse,
             "last": self._last,
             "seen": list(self._seen),
-            "psf": [self._psf.get(p) for p in self.parameters()],
+            "psf": saved(self.parameters(), self._psf),
         }
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         self.steps, self.sam_steps, self.done = state["counts"]
         self.quota, self.reuse = state["quota"], state["reuse"]
         self._last = None if state["last"] is None else tuple(state["last"])
-        pairs = zip(self.parameters(), state["psf"], strict=True)
-        self._psf = {p: t.to(p.device) for p, t in pairs if t is not None}
+        self._psf = loaded(self.parameters(), state["psf"])
         self._seen = list(state["seen"])
 
     def _take_sam_step(self) -> bool:
@@ -115,26 +113,28 @@ class VSAM(SAM):
         quota, left = int(self.quota), self.window - step % self.window
         if self.done >= quota:
             return False
-        chance = float(torch.rand((), generator=epoch_generator(self.seed, self.steps, 0)))
+        chance = float(torch.rand((), generator=keyed_generator("vSAM", self.seed, self.steps)))
         return chance >= 1 - self.quota / self.window or left <= quota - self.done
 
     @torch.no_grad()
-    def _keep_psf(self, direction: Gradients, norm: Tensor, passes: Passes) -> None:
+    def _keep_psf(self, direction: Directions, norm: Tensor, passes: Passes) -> None:
         """psf = g_p − g, without loss scale; ``direction`` is g/‖g‖."""
-        pairs = [(p, g) for p, g in direction if p.grad is not None]
+        perturbed = {p: g for p, g in self.gradients() if p in direction}
         self.sam_steps, self.done, self.reuse = self.sam_steps + 1, self.done + 1, 1.0
-        if not pairs:
+        if not perturbed:
             return
-        psf = torch._foreach_mul([g for _, g in pairs], -norm)
-        torch._foreach_add_(psf, [p.grad for p, _ in pairs])
+        found = torch._foreach_mul([direction[p] for p in perturbed], -norm)
+        torch._foreach_add_(found, list(perturbed.values()))
         unscale = passes.unscaled(torch.ones_like(norm))
-        torch._foreach_mul_(psf, unscale)
+        torch._foreach_mul_(found, unscale)
+        psf = dict(zip(perturbed, found, strict=True))
         if not passes.averaged:  # all ranks reuse one psf, and decide by its size
             norm = norm.square()
-            average(self.model, [*psf, norm])
+            whole = [t for p, t in psf.items() if not is_sharded(p)]
+            average([*whole, norm], self.process_group)
             norm = norm.sqrt()
-        size = global_norm(psf)
-        self._psf = keep_finite(size < torch.inf, [p for p, _ in pairs], psf, self._psf)
+        size = norm_of(psf)
+        self._psf = keep_finite(size < torch.inf, psf, self._psf)
         self._seen.append(torch.stack([size, size / (norm * unscale + 1e-12)]))
 
     @torch.no_grad()
@@ -142,7 +142,8 @@ class VSAM(SAM):
         if self.reuse <= self.beta**6 or not self._psf:
             return
         self.reuse *= self.beta
-        pairs = [(p.grad, t) for p, t in self._psf.items() if p.grad is not None]
+        pairs = [(g, self._psf[p]) for p, g in self.gradients() if p in self._psf]
+        pairs = [(g, t) for g, t in pairs if g.shape == t.shape]
         scale = self.reuse / passes.unscaled(torch.ones_like(norm))
         torch._foreach_add_([g for g, _ in pairs], torch._foreach_mul([t for _, t in pairs], scale))
 

@@ -17,16 +17,23 @@ Without replacement the chances of inclusion are flatter than Eq. 9: with α = 0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ausam_core.batch import number_kept
+from ausam_core.batch import Weights
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
 from ausam_core.scores import Scores
-from ausam_core.selection.selection import ScoredSelection, check_share, check_share_of_batch
+from ausam_core.selection.selection import ScoredSelection
+from ausam_core.selection.share import (
+    Share,
+    draw_systematically,
+    draw_without_replacement,
+    inclusion_probabilities,
+)
+from ausam_core.step_result import StepResult
 
 
 def inclusion_weights(scores: Tensor, s_min: float, s_max: float) -> Tensor:
@@ -50,24 +57,6 @@ def inclusion_weights(scores: Tensor, s_min: float, s_max: float) -> Tensor:
     return s_min + (torch.where(known, scores, high) - low) / spread * (s_max - s_min)
 
 
-def draw_without_replacement(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw ``count`` of K positions, one after the other in proportion to the weights of those
-    left.
-
-    Positions with the smallest ``Exp(1)/weight`` have that law (the race that ``torch.multinomial``
-    runs too); K numbers are taken from the generator in every case, so that the next batch's draw
-    does not depend on this one's weights.
-
-    Args:
-        weights: ``[K]``, positive.
-
-    Returns:
-        ``[count]``, int64, ascending.
-    """
-    arrival = torch.empty_like(weights).exponential_(generator=generator) / weights
-    return arrival.topk(count, largest=False, sorted=False).indices.sort().values
-
-
 class GradientNormSelection(ScoredSelection):
     """AUSAM (``estimate="mean"``, Eq. 8) and AUSAM-1 (``estimate="latest"``, Eq. 7).
 
@@ -75,15 +64,23 @@ class GradientNormSelection(ScoredSelection):
         num_samples: size n of the data set.
         alpha: share α of each batch that is trained, in (0, 1]; ⌊αK⌋ samples, but at least 2.
         s_min, s_max: bounds of Eq. 10; only their ratio matters. 0 < s_min ≤ s_max.
-        start_epoch: E_start: s_max rises linearly from s_min in epoch 0 to its value in this epoch.
-            The authors' code takes 30 of 200 epochs; for shorter runs take 15 %.
+        start_epoch: E_start: s_max rises linearly from s_min in epoch 0 to its value in this epoch,
+            counted from the first epoch in which samples are chosen. The authors' code takes 30 of
+            200; None is 15 % of the run.
         estimate: ``"mean"`` or ``"latest"``.
+        importance: weigh each kept sample by ``N/(K·π_i)``, π_i its chance of being kept, so that
+            the expected gradient is the whole batch's. Samples are then drawn systematically, with
+            chances in exact proportion to Eq. 10. Off in the paper.
+        multiple_of: keep a multiple of so many samples; 2 for a Mixup that pairs a batch.
+        start: see :class:`~ausam_core.Selection`. A late start draws by chance alone in its first
+            epoch, instead of training whole batches.
 
     Raises:
         AusamError: for values outside these ranges.
     """
 
-    needs_losses = needs_difference = True
+    #: Its name in a checkpoint.
+    kind = "gradient_norm"
 
     def __init__(
         self,
@@ -91,51 +88,78 @@ class GradientNormSelection(ScoredSelection):
         alpha: float = 0.5,
         s_min: float = 0.1,
         s_max: float = 1.0,
-        start_epoch: int = 30,
+        start_epoch: int | None = None,
         estimate: Literal["mean", "latest"] = "mean",
+        importance: bool = False,
+        multiple_of: int = 1,
+        start: float = 0.0,
     ) -> None:
-        self.alpha = check_share(alpha)
+        super().__init__(Scores(num_samples, estimate), start)
+        self.share = Share(alpha, multiple_of)
         if not 0 < s_min <= s_max:
             raise AusamError(
                 f"s_min must be above 0 and at most s_max, found s_min={s_min}, s_max={s_max}"
             )
-        if start_epoch < 0:
+        if start_epoch is not None and start_epoch < 0:
             raise AusamError(f"start_epoch must be 0 or more, found {start_epoch}")
         self.s_min, self.s_max, self.start_epoch = float(s_min), float(s_max), start_epoch
-        self.scores = Scores(num_samples, estimate)
+        self.importance = importance
 
     def s_max_at(self, epoch: int) -> float:
         """s_max in an epoch: linear from s_min to its full value at ``start_epoch``."""
-        if epoch >= self.start_epoch:
-            return self.s_max
-        return self.s_min + (self.s_max - self.s_min) * epoch / self.start_epoch
+        first, rise = self.first_epoch, self.start_epoch
+        if rise is None:
+            rise = max(1, round(0.15 * (self.known_epochs("start_epoch=None") - first)))
+        done = epoch - first
+        return self.s_max if done >= rise else self.s_min + (self.s_max - self.s_min) * done / rise
 
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        size = indices.numel()
-        count = size if epoch == 0 else number_kept(self.alpha, size)
         weights = inclusion_weights(self.scores.of(indices), self.s_min, self.s_max_at(epoch))
+        count = self._count(len(indices), epoch)
+        if self.importance:
+            return draw_systematically(inclusion_probabilities(weights, count), generator)
         return draw_without_replacement(weights, count, generator)
 
-    def check_batch_size(self, batch_size: int) -> None:
-        check_share_of_batch(self.alpha, batch_size)
+    def weights(self, indices: Tensor, kept: Tensor, epoch: int) -> Weights | None:
+        if not self.importance:
+            return None
+        weights = inclusion_weights(self.scores.of(indices), self.s_min, self.s_max_at(epoch))
+        chances = inclusion_probabilities(weights, len(kept))[kept]
+        return Weights((len(kept) / (len(indices) * chances)).float(), "both")
 
-    def record(self, indices: list[int], result: StepResult) -> None:
-        difference = result.difference
-        if difference is None:
-            if result.perturbs and result.before is not None:
-                return  # a method that perturbs now and then, and not in this step
+    def check_batch_size(self, batch_size: int) -> None:
+        self.share.check(batch_size)
+
+    def record(self, indices: Sequence[int], result: StepResult) -> None:
+        observed = self.observed(result)
+        if observed is not None:
+            self.scores.record(indices, observed)
+
+    def observed(self, result: StepResult) -> Tensor | None:
+        """What a step shows of its samples, ``[N]``; None where this step shows nothing.
+
+        Raises:
+            AusamError: where no step will ever show anything.
+        """
+        if result.difference is None and not (result.perturbs and result.before is not None):
             raise AusamError(
                 "GradientNormSelection learns from the loss of each sample before and after a "
                 "perturbation, and this step gave none; use a SAM method and return the loss of "
                 "each sample, shape [N]"
             )
-        self.scores.record(indices, difference)
+        return result.difference  # None: a method that perturbs now and then, and not in this step
 
     def settings(self) -> dict[str, Any]:
         return {
-            "selection": "gradient_norm",
-            "alpha": self.alpha,
+            "selection": self.kind,
+            "alpha": self.share.alpha,
             "s_min": self.s_min,
             "s_max": self.s_max,
             "start_epoch": self.start_epoch,
+            **({"importance": True} if self.importance else {}),
         }
+
+    def _count(self, size: int, epoch: int) -> int:
+        # Where nothing is known yet the paper trains whole batches; late in a run that would cost
+        # what a late start saves.
+        return size if epoch == 0 else self.share.of(size)

@@ -21,13 +21,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
 from ausam_core.batch import Batch, Weights
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
+from ausam_core.ranks import smallest_of_ranks
 from ausam_core.scores import Scores
 from ausam_core.selection.selection import ScoredSelection
+from ausam_core.step_result import StepResult
 
 
 class InfoBatchSelection(ScoredSelection):
@@ -39,7 +39,8 @@ class InfoBatchSelection(ScoredSelection):
         num_samples: size n of the data set.
         r: share of the easy samples that is left out, in [0, 1).
         delta: share of the epochs in which samples are left out, in [0, 1].
-        epochs: number of epochs of the run.
+        epochs: number of epochs of the run; by default what :meth:`begin_run` says.
+        start: see :class:`~ausam_core.Selection`.
         loss: the loss that is remembered and weighted: ``"before"`` the perturbation or
             ``"after"``.
 
@@ -47,16 +48,16 @@ class InfoBatchSelection(ScoredSelection):
         AusamError: for values outside these ranges.
     """
 
-    needs_losses = True
-
     def __init__(
         self,
         num_samples: int,
         r: float = 0.5,
         delta: float = 0.875,
-        epochs: int = 200,
+        epochs: int | None = None,
         loss: Literal["before", "after"] = "before",
+        start: float = 0.0,
     ) -> None:
+        super().__init__(Scores(num_samples, "latest"), start)
         if not 0 <= r < 1:
             raise AusamError(f"r is the share of easy samples left out, in [0, 1); found {r}")
         if not 0 <= delta <= 1:
@@ -64,8 +65,10 @@ class InfoBatchSelection(ScoredSelection):
         if loss not in ("before", "after"):
             raise AusamError(f'loss must be "before" or "after", found {loss!r}')
         self.r, self.delta, self.epochs, self.loss = float(r), float(delta), epochs, loss
-        self.scores = Scores(num_samples, "latest")
         self._planned: int | None = None
+
+    def begin_run(self, epochs: int) -> None:
+        super().begin_run(self.epochs or epochs)
 
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
         raise AusamError(
@@ -83,7 +86,7 @@ class InfoBatchSelection(ScoredSelection):
     ) -> Iterator[Batch]:
         indices = torch.tensor(list(order))
         kept, weights = self._prune(indices, epoch, generator)
-        size = _same_on_all_ranks(len(kept))
+        size = smallest_of_ranks(len(kept))
         batches = size // batch_size if drop_last else math.ceil(size / batch_size)
         ends = [min((i + 1) * batch_size, size) for i in range(batches)]
         if len(ends) > 1 and ends[-1] - ends[-2] == 1:
@@ -122,7 +125,6 @@ class InfoBatchSelection(ScoredSelection):
             "selection": "info_batch",
             "r": self.r,
             "delta": self.delta,
-            "epochs": self.epochs,
             "loss": self.loss,
         }
 
@@ -132,7 +134,8 @@ class InfoBatchSelection(ScoredSelection):
         """Samples of this epoch and their weights, in the order given."""
         losses = self.scores.of(indices)
         known = losses.isfinite()
-        if self.r == 0 or epoch >= self.delta * self.epochs or not known.any():
+        last = self.delta * self.known_epochs("delta")
+        if self.r == 0 or not self.first_epoch <= epoch < last or not known.any():
             return indices, None
         # The mean is over the whole data set, so that all ranks agree on who is easy.
         easy = losses < self.scores.mean()
@@ -142,13 +145,3 @@ class InfoBatchSelection(ScoredSelection):
         keep[shuffled[: int(self.r * len(candidates))]] = False
         weights = torch.where(easy, 1 / (1 - self.r), 1.0)
         return indices[keep], weights[keep]
-
-
-def _same_on_all_ranks(count: int) -> int:
-    """The smallest count of all ranks: DistributedDataParallel needs as many batches on each."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return count
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    smallest = torch.tensor(count, device=device)
-    dist.all_reduce(smallest, dist.ReduceOp.MIN)
-    return int(smallest)

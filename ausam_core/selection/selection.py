@@ -1,8 +1,8 @@
 """What every selection has in common: it plans an epoch.
 
 From the order that a sampler gives, a selection makes the batches to load. Most keep a part of each
-batch (:meth:`Selection.select`); one that makes fewer batches of full size, or weights samples,
-overrides :meth:`Selection.plan` and :meth:`Selection.num_batches`.
+batch (:meth:`Selection.select`); one that makes fewer batches of full size overrides
+:meth:`Selection.plan` and :meth:`Selection.num_batches`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ausam_core.batch import Batch
+from ausam_core.batch import Batch, Weights
 from ausam_core.errors import AusamError
-from ausam_core.methods.method import StepResult
 from ausam_core.scores import Scores
+from ausam_core.step_result import StepResult
 
 
 class Selection(ABC):
     """Which samples are trained.
 
+    Args:
+        start: share of the run, in [0, 1), in which whole batches are trained; the selection begins
+            with the first epoch after it. Needs :meth:`begin_run`.
+
     Attributes:
         needs_losses: whether :meth:`record` needs the loss of each sample.
-        needs_difference: whether it needs them before and after the perturbation.
+        epochs: epochs of the run; None until :meth:`begin_run`.
     """
 
     needs_losses = False
-    needs_difference = False
+    epochs: int | None = None
+    start: float = 0.0
+
+    def __init__(self, start: float = 0.0) -> None:
+        if not 0 <= start < 1:
+            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
+        self.start = float(start)
 
     @abstractmethod
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
@@ -46,6 +56,45 @@ class Selection(ABC):
         Returns:
             ``[N]``, int64: positions in the batch, ascending.
         """
+
+    def weights(self, indices: Tensor, kept: Tensor, epoch: int) -> Weights | None:
+        """Weights of the samples that :meth:`select` kept, or None where all count 1."""
+        return None
+
+    def begin_run(self, epochs: int) -> None:
+        """Learn how many epochs the run has; what is a share of them is set now."""
+        if epochs < 1:
+            raise AusamError(f"a run has an epoch at least, found {epochs}")
+        self.epochs = epochs
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch with which the selection begins."""
+        if self.start == 0:
+            return 0
+        return math.ceil(self.start * self.known_epochs(f"start={self.start:g}") - 1e-9)
+
+    def known_epochs(self, what: str) -> int:
+        """Epochs of the run.
+
+        Raises:
+            AusamError: where nobody has told; ``what`` needs them.
+        """
+        if self.epochs is None:
+            raise AusamError(
+                f"{what} of {type(self).__name__} is a share of the run, whose length is not "
+                "known; call sampler.begin_run(epochs) before the first epoch, or give a number"
+            )
+        return self.epochs
+
+    def choose(self, batch: Sequence[int], epoch: int, generator: torch.Generator) -> Batch:
+        """Plan one batch: choose from it, or keep it whole before the selection begins."""
+        if epoch < self.first_epoch:
+            return Batch(list(batch), len(batch), epoch)
+        indices = torch.tensor(batch)
+        kept = self.select(indices, epoch, generator)
+        chosen = [batch[i] for i in kept.tolist()]
+        return Batch(chosen, len(batch), epoch, self.weights(indices, kept, epoch))
 
     def plan(
         self,
@@ -67,8 +116,7 @@ class Selection(ABC):
         while batch := list(islice(samples, batch_size)):
             if drop_last and len(batch) < batch_size:
                 return
-            kept = self.select(torch.tensor(batch), epoch, generator)
-            yield Batch([batch[i] for i in kept.tolist()], len(batch), epoch)
+            yield self.choose(batch, epoch, generator)
 
     def num_batches(self, num_samples: int, batch_size: int, drop_last: bool) -> int:
         """Number of batches of an epoch over ``num_samples`` samples of one rank."""
@@ -92,7 +140,8 @@ class Selection(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and memory: tensors and plain values."""
-        return {"settings": self.settings()}
+        own = {"start": self.start} if self.start else {}
+        return {"settings": {**self.settings(), **own}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the memory.
@@ -100,7 +149,7 @@ class Selection(ABC):
         Raises:
             AusamError: if the settings differ.
         """
-        saved, own = state["settings"], self.settings()
+        saved, own = state["settings"], Selection.state_dict(self)["settings"]
         different = [k for k in own.keys() | saved.keys() if own.get(k) != saved.get(k)]
         if different:
             found = ", ".join(
@@ -115,11 +164,16 @@ class Selection(ABC):
 class ScoredSelection(Selection):
     """A selection that remembers a score of each sample.
 
-    Attributes:
-        scores: what is remembered; a subclass makes it and records into it.
+    Args:
+        scores: what is remembered; :meth:`record` records into it.
+        start: see :class:`Selection`.
     """
 
-    scores: Scores
+    needs_losses = True
+
+    def __init__(self, scores: Scores, start: float = 0.0) -> None:
+        super().__init__(start)
+        self.scores = scores
 
     def end_epoch(self) -> None:
         self.scores.merge()
@@ -133,19 +187,3 @@ class ScoredSelection(Selection):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.scores.load_state_dict(state["scores"])
-
-
-def check_share(alpha: float) -> float:
-    """Return α, or refuse it outside (0, 1]."""
-    if not 0 < alpha <= 1:
-        raise AusamError(f"alpha is the share of a batch that is trained, in (0, 1]; found {alpha}")
-    return float(alpha)
-
-
-def check_share_of_batch(alpha: float, batch_size: int) -> None:
-    """Refuse a batch of which the share α is less than one sample."""
-    if alpha * batch_size + 1e-9 < 1:
-        raise AusamError(
-            f"alpha={alpha:g} of a batch of {batch_size} is less than one sample; use a batch of "
-            f"at least {math.ceil(1 / alpha)} or a larger alpha"
-        )

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ausam_core.batch import number_kept
-from ausam_core.selection.selection import Selection, check_share, check_share_of_batch
+from ausam_core.selection.selection import Selection
+from ausam_core.selection.share import Share
 
 
 class UniformSelection(Selection):
@@ -21,19 +21,22 @@ class UniformSelection(Selection):
     Args:
         num_samples: size of the data set; not used, so that selections can be exchanged for one
             another.
-        alpha: share α of each batch, in (0, 1].
+        alpha, multiple_of: see :class:`~ausam_core.selection.share.Share`.
+        start: see :class:`~ausam_core.Selection`.
     """
 
-    def __init__(self, num_samples: int, alpha: float = 0.5) -> None:
-        self.alpha = check_share(alpha)
+    def __init__(
+        self, num_samples: int, alpha: float = 0.5, multiple_of: int = 1, start: float = 0.0
+    ) -> None:
+        super().__init__(start)
+        self.share = Share(alpha, multiple_of)
 
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
         size = indices.numel()
-        kept = torch.randperm(size, generator=generator)[: number_kept(self.alpha, size)]
-        return kept.sort().values
+        return torch.randperm(size, generator=generator)[: self.share.of(size)].sort().values
 
     def check_batch_size(self, batch_size: int) -> None:
-        check_share_of_batch(self.alpha, batch_size)
+        self.share.check(batch_size)
 
     def settings(self) -> dict[str, Any]:
-        return {"selection": "uniform", "alpha": self.alpha}
+        return {"selection": "uniform", "alpha": self.share.alpha}

@@ -15,7 +15,7 @@ from ausam_core import (
     StepResult,
     UniformSelection,
 )
-from ausam_core.random_state import epoch_generator
+from ausam_core.random_state import keyed_generator
 
 
 def result(*difference):
@@ -28,13 +28,23 @@ def sampler(selection, n=10, batch_size=4, **kwargs):
     return SelectiveBatchSampler(SequentialSampler(range(n)), batch_size, selection, **kwargs)
 
 
-def run_epoch(batches, epoch, score=float):
-    batches.set_epoch(epoch)
+def loader_of(batches, n=10, **kwargs):
+    return DataLoader(range(n), batch_sampler=batches, collate_fn=list, **kwargs)
+
+
+def run_epoch(batches, epoch=None, score=float):
+    if epoch is not None:
+        batches.set_epoch(epoch)
     seen = []
-    for indices in batches:
+    for batch, indices in batches.over(loader_of(batches)):
+        assert batch.indices == indices
         seen.append(indices)
-        batches.record(result(*(score(i) for i in indices)))
+        batches.record(batch, result(*(score(i) for i in indices)))
     return seen
+
+
+def half(n=10, **kwargs):
+    return GradientNormSelection(n, start_epoch=30, **kwargs)
 
 
 def test_all_samples_gives_the_batches_of_torch():
@@ -56,14 +66,14 @@ def test_every_batch_keeps_its_share_and_its_order():
 
 
 def test_the_first_epoch_of_ausam_is_whole_and_later_ones_are_not():
-    batches = sampler(GradientNormSelection(10))
+    batches = sampler(half())
     assert [len(b) for b in run_epoch(batches, 0)] == [4, 4, 2]
     assert [len(b) for b in run_epoch(batches, 1)] == [2, 2, 2]
 
 
 def test_draws_are_a_function_of_seed_epoch_and_rank():
     def draw(*key):
-        return torch.rand(4, generator=epoch_generator(*key)).tolist()
+        return torch.rand(4, generator=keyed_generator("a purpose", *key)).tolist()
 
     assert draw(0, 1, 0) == draw(0, 1, 0)
     assert len({tuple(draw(*k)) for k in [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)]}) == 4
@@ -82,44 +92,46 @@ def test_an_epoch_is_drawn_alike_however_often_it_is_begun():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_scores_go_to_the_samples_that_were_trained_though_workers_prefetch(workers):
     data = TensorDataset(torch.arange(40.0))
-    selection = GradientNormSelection(40)
+    selection = half(40)
     batches = SelectiveBatchSampler(RandomSampler(data), 8, selection)
     loader = DataLoader(data, batch_sampler=batches, num_workers=workers)
     for epoch in range(3):
         batches.set_epoch(epoch)
-        for (x,) in loader:
-            batches.record(result(*x.tolist()))
+        for batch, (x,) in batches.over(loader):
+            batches.record(batch, result(*x.tolist()))
     assert torch.equal(selection.scores.of(torch.arange(40)), torch.arange(40.0))
 
 
 def test_the_last_batch_of_an_epoch_makes_its_scores_count():
-    batches = sampler(GradientNormSelection(10))
+    batches = sampler(half())
     run_epoch(batches, 0)
     assert batches.selection.scores.of(torch.arange(10)).tolist() == list(range(10))
 
 
 def test_an_epoch_that_was_left_early_counts_when_the_next_begins():
-    batches = sampler(GradientNormSelection(10))
+    batches = sampler(half())
     batches.set_epoch(0)
-    batches.record(result(*map(float, next(iter(batches)))))
+    for batch, indices in batches.over(loader_of(batches)):
+        batches.record(batch, result(*map(float, indices)))
+        break
     batches.set_epoch(1)
     assert batches.selection.scores.of(torch.arange(5)).tolist()[:4] == [0, 1, 2, 3]
 
 
 def test_a_resumed_sampler_draws_what_the_uninterrupted_one_draws(tmp_path):
-    whole = sampler(GradientNormSelection(10), seed=5)
+    whole = sampler(half(), seed=5)
     run_epoch(whole, 0), run_epoch(whole, 1)
     torch.save(whole.state_dict(), tmp_path / "s.pt")
-    resumed = sampler(GradientNormSelection(10), seed=0)
+    resumed = sampler(half(), seed=0)
     resumed.load_state_dict(torch.load(tmp_path / "s.pt", weights_only=True))
     for epoch in (2, 3):
         assert run_epoch(resumed, epoch) == run_epoch(whole, epoch)
 
 
 def test_another_setting_is_not_resumed():
-    state = sampler(GradientNormSelection(10, alpha=0.5)).state_dict()
+    state = sampler(half(alpha=0.5)).state_dict()
     with pytest.raises(AusamError, match="alpha was 0.5 and is 0.75"):
-        sampler(GradientNormSelection(10, alpha=0.75)).load_state_dict(copy.deepcopy(state))
+        sampler(half(alpha=0.75)).load_state_dict(copy.deepcopy(state))
     with pytest.raises(AusamError, match="selection was 'gradient_norm' and is 'uniform'"):
         sampler(UniformSelection(10)).load_state_dict(state)
 
@@ -133,14 +145,91 @@ def test_the_epoch_is_handed_on_to_a_distributed_sampler():
     assert first != list(batches) and len(batches) == 1
 
 
-def test_recording_more_than_was_loaded_is_an_error_in_one_sentence():
-    batches = sampler(GradientNormSelection(10))
-    with pytest.raises(AusamError, match="more often than batches were loaded"):
-        batches.record(result(1.0))
+def test_without_set_epoch_the_epochs_go_on_by_themselves():
+    told, alone = sampler(half()), sampler(half())
+    assert [run_epoch(told, e) for e in range(3)] == [run_epoch(alone) for _ in range(3)]
+
+
+def test_an_epoch_that_is_left_early_is_followed_by_the_next():
+    batches = sampler(half())
+    for _ in range(3):
+        for _batch, _indices in batches.over(loader_of(batches)):
+            break
+    assert batches.epoch == 2
+    batches.end_epoch()
+    assert batches.state_dict()["epoch"] == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("disturbance", ["peek", "continue", "unrecorded", "twice over"])
+def test_scores_never_go_to_other_samples(disturbance, workers):
+    data = TensorDataset(torch.arange(40.0))
+    selection = half(40)
+    batches = SelectiveBatchSampler(RandomSampler(data), 8, selection)
+    loader = DataLoader(data, batch_sampler=batches, num_workers=workers)
+    for epoch in range(2):
+        for i, (batch, (x,)) in enumerate(batches.over(loader)):
+            if disturbance == "peek" and i == 1:
+                next(iter(loader))
+            if disturbance == "continue" and i == 1:
+                continue
+            found = result(*x.tolist())
+            if disturbance == "unrecorded" and epoch == 1:
+                continue
+            if disturbance == "twice over" and i == 2:
+                list(loader)
+            batches.record(batch, found)
+    scores = selection.scores.of(torch.arange(40))
+    known = ~scores.isnan()
+    assert known.sum() >= 32 and torch.equal(scores[known], torch.arange(40.0)[known])
+
+
+def test_a_batch_is_recorded_once_and_in_its_own_epoch():
+    batches = sampler(half())
+    for batch, indices in batches.over(loader_of(batches)):
+        batches.record(batch, result(*map(float, indices)))
+        with pytest.raises(AusamError, match="a batch of epoch 0 was recorded twice"):
+            batches.record(batch, result(*map(float, indices)))
+    with pytest.raises(AusamError, match=r"or after its epoch \(now 1\)"):
+        batches.record(batch, result(*map(float, indices)))
+
+
+def test_an_epoch_of_which_nothing_was_recorded_is_said():
+    batches = sampler(half())
+    with pytest.warns(UserWarning, match="no batch of epoch 0 was recorded"):
+        for _ in batches.over(loader_of(batches)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (lambda s: DataLoader(range(10), 4), "is BatchSampler, not this SelectiveBatchSampler"),
+        (lambda s: list(s), "the batch sampler of list is NoneType"),
+        (lambda s: loader_of(s, num_workers=1, in_order=False), "in_order=False"),
+    ],
+)
+def test_a_loader_that_may_give_other_batches_is_refused(loader, message):
+    batches = sampler(half())
+    with pytest.raises(AusamError, match=message):
+        next(batches.over(loader(batches)))
+
+
+class Endless(SequentialSampler):
+    def __iter__(self):
+        while True:
+            yield from range(10)
+
+
+def test_a_sampler_without_an_end_is_refused():
+    with pytest.raises(AusamError, match="says that it has 10 samples and gives more"):
+        list(SelectiveBatchSampler(Endless(range(10)), 4, AllSamples()))
+    with pytest.raises(AusamError, match="generator has no length"):
+        SelectiveBatchSampler((i for i in range(3)), 2, AllSamples())
 
 
 def test_a_batch_of_which_nothing_can_be_kept_is_refused():
     with pytest.raises(AusamError, match="less than one sample; use a batch of at least 5"):
-        sampler(GradientNormSelection(10, alpha=0.2))
+        sampler(half(alpha=0.2))
     with pytest.raises(AusamError, match="batch_size must be 1 or more"):
         sampler(AllSamples(), batch_size=0)

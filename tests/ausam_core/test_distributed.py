@@ -17,7 +17,7 @@ BAD = [
 ]
 PLAIN = [
     *("Base", "SAM", "SAM excluded", "SAM local", "AUSAM", "AUSAM local", "GSAM", "LookSAM"),
-    *("ESAM", "AESAM", "VSAM", "SAF", "MESA", "InfoBatch"),
+    *("ESAM", "AESAM", "VSAM", "SAF", "MESA", "MSAM", "InfoBatch"),
 ]
 ACCUMULATED = [f"{name} accumulated" for name in PLAIN]
 CASES = [

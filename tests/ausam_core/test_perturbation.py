@@ -109,10 +109,9 @@ def test_excluded_parameters_neither_move_nor_count(exclude):
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    names = {p: n for n, p in model.named_parameters()}
     before = copies(model[1].parameters())
     optimizer = torch.optim.SGD(model.parameters(), lr=1)
-    climb = Perturbation(optimizer, rho=1.0, names=names, exclude=exclude).climb()
+    climb = Perturbation(optimizer, rho=1.0, model=model, exclude=exclude).climb()
     assert float(climb.norm) == pytest.approx(math.sqrt(12))
     assert all(torch.equal(p, w) for p, w in zip(model[1].parameters(), before, strict=True))
 
@@ -126,9 +125,8 @@ def test_adaptive_is_the_form_of_its_authors():
     w, b = model.weight.detach().clone(), model.bias.detach().clone()
     t = w.abs() + 0.01
     norm = torch.cat([(t * grads["weight"]).flatten(), grads["bias"]]).norm()
-    names = {p: n for n, p in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1)
-    climb = Perturbation(optimizer, rho=0.5, adaptive=True, eta=0.01, names=names).climb()
+    climb = Perturbation(optimizer, rho=0.5, adaptive=True, eta=0.01, model=model).climb()
     torch.testing.assert_close(climb.norm, norm)
     torch.testing.assert_close(model.weight.detach(), w + 0.5 * t**2 * grads["weight"] / norm)
     torch.testing.assert_close(model.bias.detach(), b + 0.5 * grads["bias"] / norm)

@@ -39,7 +39,7 @@ def test_the_block_is_real():
 
 
 def test_the_loop_in_the_docstring_runs():
-    """The five lines at the head of ausam_core/__init__.py, as they stand there."""
+    """The lines at the head of ausam_core/__init__.py, as they stand there."""
     text = textwrap.dedent(ausam_core.__doc__.split("::", 1)[1].split("A *method*")[0])
     train_set = TensorDataset(torch.randn(300, 5), torch.randint(3, (300,)))
     model = nn.Linear(5, 3)
@@ -59,11 +59,12 @@ def train(selection, epochs=3):
     data = TensorDataset(torch.randn(64, 5), torch.randint(3, (64,)))
     model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     batches = SelectiveBatchSampler(RandomSampler(data), 16, selection)
+    batches.begin_run(epochs)
     method = SAM(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), model)
-    for epoch in range(epochs):
-        batches.set_epoch(epoch)
-        for x, y in DataLoader(data, batch_sampler=batches):
-            batches.record(method.step(lambda: F.cross_entropy(model(x), y, reduction="none")))  # noqa: B023
+    for _ in range(epochs):
+        for batch, (x, y) in batches.over(DataLoader(data, batch_sampler=batches)):
+            result = method.step(lambda: F.cross_entropy(model(x), y, reduction="none"))  # noqa: B023
+            batches.record(batch, result)
     return model.state_dict()
 
 
@@ -79,10 +80,11 @@ def test_half_the_samples_train_another_network():
 
 def test_a_loss_that_is_reduced_cannot_teach_ausam():
     model = nn.Linear(5, 3)
-    batches = SelectiveBatchSampler(RandomSampler(range(8)), 4, GradientNormSelection(8))
-    next(iter(batches))
+    selection = GradientNormSelection(8, start_epoch=0)
+    batches = SelectiveBatchSampler(RandomSampler(range(8)), 4, selection)
+    batch, _ = next(batches.over(DataLoader(range(8), batch_sampler=batches)))
     result = SAM(torch.optim.SGD(model.parameters(), lr=0.1), model).step(
         lambda: model(torch.randn(4, 5)).square().mean()
     )
     with pytest.raises(ausam_core.AusamError, match=r"return the loss of each sample, shape \[N\]"):
-        batches.record(result)
+        batches.record(batch, result)

@@ -56,24 +56,21 @@ def train(method_name, settings, make_selection, epochs=4, accumulate=1, views=F
 
         return closure
 
-    for epoch in range(epochs):
-        sampler.set_epoch(epoch)
+    for _ in range(epochs):
         batches = []
-        for x, y in DataLoader(DATA, batch_sampler=sampler):
+        for batch, (x, y) in sampler.over(DataLoader(DATA, batch_sampler=sampler)):
             batches.append(len(x))
             last = len(batches) % accumulate == 0
             if last:
-                result = method.accumulate(
-                    closure_for(x, y), batch=sampler.current, factor=1 / accumulate
-                )
+                result = method.accumulate(closure_for(x, y), batch=batch, factor=1 / accumulate)
                 method.update()
             else:
                 with model.no_sync():
                     result = method.accumulate(
-                        closure_for(x, y), batch=sampler.current, factor=1 / accumulate
+                        closure_for(x, y), batch=batch, factor=1 / accumulate
                     )
             steps += 1
-            sampler.record(result)
+            sampler.record(batch, result)
         method.end_epoch()
     scores = getattr(selection, "scores", None)
     return {
@@ -107,6 +104,7 @@ CASES = {
     "VSAM": ("VSAM", dict(window=4), AllSamples),
     "SAF": ("SAF", dict(start_epoch=0, lag=1), AllSamples),
     "MESA": ("MESA", dict(decay=0.5), AllSamples),
+    "MSAM": ("MSAM", {}, AllSamples),
     "InfoBatch": ("SAM", {}, INFO),
 }
 

@@ -12,6 +12,7 @@ from ausam_core import (
     ESAM,
     GSAM,
     MESA,
+    MSAM,
     SAF,
     SAM,
     VSAM,
@@ -35,6 +36,9 @@ METHODS = {
     "VSAM": (VSAM, dict(rho=0.1, warmup_steps=2, window=4)),
     "SAF": (SAF, dict(start_epoch=0, lag=1)),
     "MESA": (MESA, dict(decay=0.5)),
+    "MSAM": (MSAM, dict(rho=0.3)),
+    "SAM_ascent": (SAM, dict(rho=0.1, ascent=0.5)),
+    "SAM_late": (SAM, dict(rho=0.1, start=0.5)),
 }
 SIZE, N = 16, 48
 
@@ -76,7 +80,9 @@ def start(name, optimizer=None, dropout=0.0, **kwargs):
     cls, settings = METHODS[name]
     model = network(dropout)
     optimizer = (optimizer or sgd)(model.parameters())
-    return model, cls(optimizer, model, **settings, **kwargs)
+    method = cls(optimizer, model, **settings, **kwargs)
+    method.begin_run(4, 4 * N // SIZE)
+    return model, method
 
 
 def sgd(parameters):
@@ -245,8 +251,8 @@ def test_running_statistics_move_once_a_step(name):
 def test_the_result_tells_whether_the_method_perturbs(name):
     model, method = start(name)
     result = run(model, method, batches())[0]
-    assert result.perturbs == (name not in ("Base", "SAF", "MESA"))
-    assert (result.difference is not None) == result.perturbs
+    assert result.perturbs == (name not in ("Base", "SAF", "MESA", "MSAM"))
+    assert (result.difference is not None) == (result.perturbs and name != "SAM_late")
     assert result.before.shape == (SIZE,)
 
 
@@ -385,7 +391,7 @@ def test_what_needs_class_scores_says_so(name):
 
 def test_saf_without_a_batch_says_so():
     model, method = start("SAF")
-    with pytest.raises(AusamError, match="batch=sampler.current"):
+    with pytest.raises(AusamError, match="batch=batch"):
         method.step(closure_of(model, next(batches())))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
 from ausam_core import SAM, AusamError, Base, InfoBatchSelection, SelectiveBatchSampler
 
@@ -22,13 +22,16 @@ def train(batches, epoch, method=None, losses=None):
     method = (method or Base)(optimizer, model)
     batches.set_epoch(epoch)
     seen = []
-    for indices in batches:
-        planned = batches.current
+    for planned, indices in over(batches):
         seen.append(planned)
         value = torch.tensor([float(i) for i in indices]) if losses is None else losses(indices)
         result = method.step(lambda: value + 0 * model(torch.ones(1, 1)).sum(), batch=planned)  # noqa: B023
-        batches.record(result)
+        batches.record(planned, result)
     return seen
+
+
+def over(batches):
+    return batches.over(DataLoader(range(N), batch_sampler=batches, collate_fn=list))
 
 
 def test_the_first_epoch_is_whole_and_unweighted():
@@ -86,14 +89,13 @@ def test_weights_act_on_the_loss_they_are_meant_for(loss):
     batches = make(loss=loss)
     train(batches, 0, SAM)
     batches.set_epoch(1)
-    indices = next(iter(batches))
-    planned = batches.current
+    planned, indices = next(over(batches))
     model = nn.Linear(1, 1, bias=False)
     seen = {}
 
     class Spy(SAM):
-        def first_pass(self, passes, accumulated):
-            record = super().first_pass(passes, accumulated)
+        def first_pass(self, passes):
+            record = super().first_pass(passes)
             seen["before"] = record.total
             return record
 
@@ -116,11 +118,11 @@ def test_forgetting_to_give_the_batch_to_the_step_is_noticed():
     batches = make()
     train(batches, 0)
     batches.set_epoch(1)
-    next(iter(batches))
+    planned, _ = next(over(batches))
     model = nn.Linear(1, 1)
     step = Base(torch.optim.SGD(model.parameters(), lr=0.1), model).step
-    with pytest.raises(AusamError, match="batch=sampler.current"):
-        batches.record(step(lambda: model(torch.ones(K, 1)).square().sum(1)))
+    with pytest.raises(AusamError, match="batch=batch"):
+        batches.record(planned, step(lambda: model(torch.ones(K, 1)).square().sum(1)))
 
 
 def test_a_loss_after_needs_a_method_that_perturbs():
