@@ -86,7 +86,8 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         selection.check_batch_size(batch_size)
         self.sampler, self.batch_size, self.selection = sampler, batch_size, selection
         self.drop_last, self.seed, self.epoch = drop_last, seed, 0
-        self._latest: Plan | None = None
+        # Ways through the running epoch: a loader's iterator, and whoever looked ahead.
+        self._plans: list[Plan] = []
         # Batches that the loop was handed in the running epoch and did not hand back.
         self._open: set[Batch] = set()
         self._begun = False
@@ -104,6 +105,7 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         """
         if self._begun:  # the last epoch was left early
             self.end_epoch()
+        self._plans = []
         self.epoch = epoch
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
@@ -126,20 +128,45 @@ class SelectiveBatchSampler(Sampler[list[int]]):
             self.set_epoch(self.epoch + 1)
         elif hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(self.epoch)
-        self._begun, self._latest = True, None
+        self._begun, self._plans = True, []
         plan: Plan | None = None
         for data in loader:
-            plan = plan or self._latest
+            # A loader with workers begins twice and uses its second way only.
+            plan = plan or next((p for p in self._plans if p.issued), None)
             if plan is None or not plan.issued:
                 raise AusamError(
                     f"{type(loader).__name__} gave a batch that this sampler did not plan; hand "
                     "over(…) the DataLoader that was made with batch_sampler=sampler"
                 )
-            batch = plan.issued.popleft()
-            self._open.add(batch)
-            self._handed += 1
-            yield batch, data
+            yield self._hand_out(plan.issued.popleft()), data
+        if self._handed and not self._recorded and self.selection.needs_losses:
+            warnings.warn(
+                f"no batch of epoch {self.epoch} was recorded, so {type(self.selection).__name__} "
+                "learned nothing and draws by chance; call sampler.record(batch, result) after "
+                "each step",
+                stacklevel=2,
+            )
         self.end_epoch()
+
+    def planned(self, indices: list[int]) -> Batch:
+        """The plan of a batch that a loop was given otherwise than by :meth:`over`.
+
+        Args:
+            indices: the samples that the loader asked for, in their order.
+
+        Raises:
+            AusamError: for samples that this sampler did not plan together.
+        """
+        self._begun = True
+        for plan in self._plans:
+            for batch in plan.issued:
+                if batch.indices == indices:
+                    plan.issued.remove(batch)
+                    return self._hand_out(batch)
+        raise AusamError(
+            f"a batch holds samples {str(indices[:4])[:-1]}, …], which the sampler did not plan "
+            "together; the loader must hand on the batches of its batch sampler as they are"
+        )
 
     def record(self, batch: Batch, result: StepResult) -> None:
         """Let the selection learn from the step over a batch; never waits for the device.
@@ -171,22 +198,14 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         :meth:`over` calls it after its last batch; a loop that is left by ``break`` calls it before
         it saves. Under DDP every rank calls it.
         """
-        if self._handed and not self._recorded and self.selection.needs_losses:
-            warnings.warn(
-                f"no batch of epoch {self.epoch} was recorded, so {type(self.selection).__name__} "
-                "learned nothing and draws by chance; call sampler.record(batch, result) after "
-                "each step",
-                stacklevel=2,
-            )
         self.selection.end_epoch()
-        self._open.clear()
-        self._handed = self._recorded = 0
-        self._begun = False
+        self._forget()
         self.epoch += 1
 
     def __iter__(self) -> Plan:
-        self._latest = Plan(self._batches())
-        return self._latest
+        plan = Plan(self._batches())
+        self._plans.append(plan)
+        return plan
 
     def __len__(self) -> int:
         assert isinstance(self.sampler, Sized)
@@ -204,9 +223,18 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         """Go on from :meth:`state_dict`, with the epoch that follows the last whole one."""
         self.selection.load_state_dict(state["selection"])
         self.seed, self.epoch = state["seed"], state["epoch"]
+        self._forget()
+
+    def _hand_out(self, batch: Batch) -> Batch:
+        self._open.add(batch)
+        self._handed += 1
+        return batch
+
+    def _forget(self) -> None:
         self._open.clear()
-        self._begun = False
+        self._plans = []
         self._handed = self._recorded = 0
+        self._begun = False
 
     def _batches(self) -> Iterator[Batch]:
         generator = keyed_generator("batches", self.seed, self.epoch, own_rank())

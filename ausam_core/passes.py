@@ -20,7 +20,7 @@ from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, as_record
 from ausam_core.random_state import RandomState
-from ausam_core.ranks import align_gradients, is_averaged, number_of_ranks, without_averaging
+from ausam_core.ranks import align_gradients, is_averaged, without_averaging
 
 if TYPE_CHECKING:
     from ausam_core.methods.method import Method
@@ -100,6 +100,11 @@ class Passes(ABC):
     def run_backward(self, loss: Tensor) -> None:
         """Differentiate a scalar loss, with whatever loss scale the framework has."""
 
+    @property
+    def size(self) -> int | None:
+        """N, the samples of the batch, where somebody told."""
+        return None if self.batch is None else len(self.batch)
+
     def is_scaled(self) -> bool:
         """Whether the loss may be multiplied by anything on its way into backward."""
         return True
@@ -150,11 +155,9 @@ class Passes(ABC):
 
     def averaging(self) -> AbstractContextManager[None]:
         """The context that keeps DDP from averaging a gradient which is to stay on its rank."""
-        method = self.method
-        alone = number_of_ranks(method.process_group) == 1
-        if alone or in_second_pass() or not method.local_first_pass:
+        if in_second_pass() or not self.method.first_pass_is_local:
             return nullcontext()
-        return without_averaging(method.model)
+        return without_averaging(self.method.model)
 
     def _set_random_state(self) -> None:
         """Give the second pass, if asked to, the random numbers (dropout masks) of the first."""
@@ -180,7 +183,7 @@ class Passes(ABC):
             return subset.numel()
         if record.per_sample is not None:
             return record.per_sample.numel()
-        return len(self.batch) if self.batch is not None else 0
+        return self.size or 0
 
 
 class ClosurePasses(Passes):

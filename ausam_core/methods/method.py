@@ -16,7 +16,7 @@ from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.checks import check_model, check_optimizer, check_parameters
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
-from ausam_core.perturbation import forget_casts, divide
+from ausam_core.perturbation import divide, forget_casts
 from ausam_core.random_state import RandomState
 from ausam_core.ranks import average, global_norm, group_of, is_sharded, local, number_of_ranks
 from ausam_core.skipping import SkipNonFinite
@@ -92,6 +92,8 @@ class Method(ABC):
         # Of the batches since the last update: whether all was finite, and how many.
         self._finite: Tensor | None = None
         self._batches = 0
+        #: Whether a batch is being worked on, after the forward of pass 1.
+        self.running = False
 
     @property
     def process_group(self) -> Any:
@@ -107,6 +109,12 @@ class Method(ABC):
                 "method.begin_run(epochs, steps) before the first step"
             )
         return self.updates < self._first_update
+
+    @property
+    def first_pass_is_local(self) -> bool:
+        """Whether the gradient of pass 1 is to stay on its rank, of several."""
+        several = self.local_first_pass and number_of_ranks(self.process_group) > 1
+        return several and not self.waits
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of the optimizer, in its order."""
@@ -134,6 +142,14 @@ class Method(ABC):
 
     def prepare(self) -> None:
         """Called before the forward of pass 1, for methods that change something for its sake."""
+
+    def first_samples(self, size: int | None) -> Tensor | None:
+        """Positions of the samples that pass 1 uses, ``[N']``, or None for all of them.
+
+        Args:
+            size: N, the samples of the batch; None where nobody told.
+        """
+        return None
 
     def abandon(self) -> None:
         """Undo what :meth:`prepare` and the passes changed in the model, after an exception."""
@@ -185,6 +201,7 @@ class Method(ABC):
             fresh: whether pass 1 is still to be run, so that :meth:`prepare` is still to be called.
         """
         held = self._take_gradients()
+        self.running = True
         try:
             self._follow_parameters()
             passes = make_passes()
@@ -195,6 +212,8 @@ class Method(ABC):
             self.abandon()
             self._set_gradients(held)
             raise
+        finally:
+            self.running = False
         self._add_gradients(held)
         self._batches += 1
         self._finite = result.finite if self._finite is None else self._finite & result.finite

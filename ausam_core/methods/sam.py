@@ -100,11 +100,11 @@ class SAM(Method):
 
     def first_pass(self, passes: Passes) -> ForwardRecord:
         """Forward and backward at w, by the samples that ascend."""
-        record = passes.forward(self.ascending(passes))
+        record = passes.forward(self.first_samples(passes.size))
         passes.backward(record)
         if self.ascent == 1 or record.per_sample is None:
             return record
-        rest = len(passes.batch or ()) - len(record.per_sample)
+        rest = (passes.size or 0) - len(record.per_sample)
         padded = torch.cat([record.per_sample, record.per_sample.new_full((rest,), torch.nan)])
         return replace(record, per_sample=padded)
 
@@ -167,22 +167,17 @@ class SAM(Method):
         average([square], self.process_group)
         return square.sqrt()
 
-    def ascending(self, passes: Passes) -> Tensor | None:
-        """Positions of the samples that pass 1 climbs by, or None for all of them."""
-        if self.ascent == 1:
+    def first_samples(self, size: int | None) -> Tensor | None:
+        """The samples that pass 1 climbs by: the share ``ascent``, but 2 at least for BatchNorm."""
+        if self.ascent == 1 or self.waits:
             return None
-        if passes.batch is None:
+        if size is None:
             raise AusamError(
                 f"ascent={self.ascent:g} climbs by a part of the batch, but the step does not know "
                 "its batch; call method.step(closure, batch=batch) with the batch from "
                 "sampler.over(loader)"
             )
-        return torch.arange(number_ascending(self.ascent, len(passes.batch)))
+        return torch.arange(max(min(2, size), math.floor(self.ascent * size + 1e-9)))
 
     def _own_of(self, wanted: set[nn.Parameter]) -> Gradients:
         return self.own((p, p.grad) for p in self.parameters() if p in wanted)
-
-
-def number_ascending(ascent: float, trained: int) -> int:
-    """How many of the trained samples climb: the share, but 2 at least, for BatchNorm."""
-    return max(min(2, trained), math.floor(ascent * trained + 1e-9))

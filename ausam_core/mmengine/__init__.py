@@ -6,23 +6,23 @@ does so; the types are then found from any ``default_scope``.
 
 from ausam_core.mmengine import loss_handlers  # noqa: F401  registers
 from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
-from ausam_core.mmengine.build import build_method, build_selection
+from ausam_core.mmengine.build import METHODS, SELECTIONS, build_method, build_selection
 from ausam_core.mmengine.checkpoint import (
     allow_mmengine_checkpoints,
     check_checkpoint,
     newest_whole_checkpoint,
 )
+from ausam_core.mmengine.exact_resume import ExactResumeHook
 from ausam_core.mmengine.hook import AUSAMHook
-from ausam_core.mmengine.keyed_pipeline import KeyedPipeline
-from ausam_core.mmengine.method_mixin import MethodMixin
 from ausam_core.mmengine.optim_wrapper import SAMAmpOptimWrapper, SAMOptimWrapper
 
 allow_mmengine_checkpoints()
 
 __all__ = [
+    "METHODS",
+    "SELECTIONS",
     "AUSAMHook",
-    "KeyedPipeline",
-    "MethodMixin",
+    "ExactResumeHook",
     "SAMAmpOptimWrapper",
     "SAMOptimWrapper",
     "SelectiveBatchSampler",

@@ -9,8 +9,10 @@ from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
 from ausam_core import batch_sampler
+from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.mmengine.build import build_selection
+from ausam_core.selection import Selection
 
 
 @DATA_SAMPLERS.register_module()
@@ -40,7 +42,7 @@ class SelectiveBatchSampler(batch_sampler.SelectiveBatchSampler):
         self,
         sampler: Sampler[int],
         batch_size: int,
-        selection: Mapping[str, Any],
+        selection: Mapping[str, Any] | Selection,
         drop_last: bool = False,
         seed: int | None = None,
     ) -> None:
@@ -53,14 +55,19 @@ class SelectiveBatchSampler(batch_sampler.SelectiveBatchSampler):
             seed = getattr(sampler, "seed", 0)
         chosen = build_selection(selection, len(sampler.dataset))
         super().__init__(sampler, batch_size, chosen, drop_last=drop_last, seed=seed)
-        #: Set by the hook, which tells the epochs and records what came of each batch.
-        self.attended = False
+        self._attended = False
 
-    def __iter__(self) -> Iterator[list[int]]:
-        if not self.attended:
+    def attend(self) -> None:
+        """The hook says that it will tell the epochs and record what came of each batch."""
+        self._attended = True
+
+    def _batches(self) -> Iterator[Batch]:
+        # Asked for by the first batch and not before: a loop by iterations begins its loader
+        # before there is a hook, which will refuse the loop.
+        if not self._attended:
             raise AusamError(
                 "the SelectiveBatchSampler in train_dataloader has no AUSAMHook, without which it "
                 "would never learn a score; add dict(type='AUSAMHook') to custom_hooks, in a run "
                 "by epochs"
             )
-        yield from super().__iter__()
+        yield from super()._batches()

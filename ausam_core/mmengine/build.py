@@ -1,4 +1,11 @@
-"""Methods and selections from configs."""
+"""Methods and selections from configs, and the registries that take a user's own.
+
+    >>> @METHODS.register_module()
+    ... class MyMethod(Method): ...
+    >>> optim_wrapper = dict(type="SAMOptimWrapper", method=dict(type="MyMethod"), optimizer=...)
+
+A class itself will do as well: ``method=dict(type=MyMethod)``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +13,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+from mmengine.registry import Registry
 from torch import nn
 
 from ausam_core import methods, selection
@@ -14,72 +21,103 @@ from ausam_core.errors import AusamError
 from ausam_core.methods import Method
 from ausam_core.selection import Selection
 
-_NOT_IN_CONFIG = ("Method", "StepResult", "Selection")
+METHODS = Registry("method", scope="ausam")
+"""Ways to turn a batch into an update, by name."""
+
+SELECTIONS = Registry("selection", scope="ausam")
+"""Ways to choose the samples of a batch, by name."""
+
+# What a config cannot set: the run gives it.
+_GIVEN = {"self", "args", "kwargs", "optimizer", "model", "num_samples", "scores"}
+
+for _registry, _module, _base in ((METHODS, methods, Method), (SELECTIONS, selection, Selection)):
+    for _name in _module.__all__:
+        _class = getattr(_module, _name)
+        if isinstance(_class, type) and issubclass(_class, _base) and _class is not _base:
+            _registry.register_module(module=_class)
 
 
 def build_method(
-    config: Mapping[str, Any], optimizer: torch.optim.Optimizer, model: nn.Module, **kwargs: Any
+    config: Mapping[str, Any], optimizer: Any, model: nn.Module, **given: Any
 ) -> Method:
     """A method from ``dict(type='SAM', rho=0.05)``.
 
     Args:
-        config: type and settings.
+        config: type (a registered name, or a class) and settings.
         optimizer, model: what the method works on.
-        **kwargs: what the run knows: scaler, and ``total_steps`` for methods that count them.
+        **given: what the run gives, such as the scaler.
 
     Raises:
-        AusamError: for an unknown type (lists those there are) or an unknown argument.
+        AusamError: for an unknown type (lists those there are) or an unknown setting.
     """
-    cls, settings = _class_of(config, methods, "method")
-    if "total_steps" not in inspect.signature(cls).parameters:
-        kwargs.pop("total_steps", None)
-    return cls(optimizer, model, **{**kwargs, **settings})
+    cls, settings = _class_of(config, METHODS, Method)
+    return cls(optimizer, model, **{**given, **settings})
 
 
-def build_selection(config: Mapping[str, Any], num_samples: int) -> Selection:
-    """A selection from ``dict(type='GradientNormSelection', alpha=0.5)``.
-
-    What counts epochs may be left open: the hook knows the run, see :func:`set_epochs`.
+def build_selection(config: Mapping[str, Any] | Selection, num_samples: int) -> Selection:
+    """A selection from ``dict(type='GradientNormSelection', alpha=0.5)``; one that is built stays.
 
     Raises:
-        AusamError: for an unknown type (lists those there are) or an unknown argument.
+        AusamError: for an unknown type (lists those there are) or an unknown setting.
     """
-    cls, settings = _class_of(config, selection, "selection")
-    accepted = inspect.signature(cls).parameters
-    left_open = [k for k in ("start_epoch", "epochs") if k in accepted and settings.get(k) is None]
-    for name in left_open:
-        settings.pop(name, None)
-    built = cls(num_samples, **settings) if "num_samples" in accepted else cls(**settings)
-    built.left_open = left_open
-    return built
+    if isinstance(config, Selection):
+        return config
+    cls, settings = _class_of(config, SELECTIONS, Selection)
+    if "num_samples" in inspect.signature(cls).parameters:
+        return cls(num_samples, **settings)
+    return cls(**settings)
 
 
-def set_epochs(chosen: Selection, max_epochs: int) -> None:
-    """Give a selection what its config left open.
-
-    E_start becomes 15 % of the epochs, as 30 of 200 in the authors' code; ``epochs`` all of them.
-    """
-    values = {"start_epoch": max(1, round(0.15 * max_epochs)), "epochs": max_epochs}
-    for name in getattr(chosen, "left_open", []):
-        setattr(chosen, name, values[name])
+def check_method(config: Mapping[str, Any]) -> None:
+    """Refuse an unknown type or setting before there is a model to build the method around."""
+    _class_of(config, METHODS, Method)
 
 
-def _class_of(config: Mapping[str, Any], module: Any, what: str) -> tuple[type, dict[str, Any]]:
-    settings = dict(config)
-    name = settings.pop("type", None)
-    known = [n for n in module.__all__ if n not in _NOT_IN_CONFIG]
-    if name not in known:
-        raise AusamError(f"there is no {what} {name!r}; there are {', '.join(sorted(known))}")
-    cls = getattr(module, name)
-    accepted = {
-        p
-        for c in cls.__mro__
-        if "__init__" in vars(c)
-        for p in inspect.signature(c.__init__).parameters
-    } - {"self", "args", "kwargs", "optimizer", "model", "num_samples"}
-    unknown = sorted(settings.keys() - accepted)
-    if unknown:
+def _class_of(
+    config: Mapping[str, Any], registry: Registry, base: type
+) -> tuple[type, dict[str, Any]]:
+    if not isinstance(config, Mapping):
         raise AusamError(
-            f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(accepted))}"
+            f"a {registry.name} is given as dict(type=…, …), found {type(config).__name__}"
+        )
+    settings = dict(config)
+    kind = settings.pop("type", None)
+    cls = kind if isinstance(kind, type) else _registered(kind, registry)
+    if cls is None or not issubclass(cls, base):
+        known = ", ".join(sorted(registry.module_dict))
+        name = kind.__name__ if isinstance(kind, type) else repr(kind)
+        raise AusamError(
+            f"there is no {registry.name} {name}; there are {known}, and what is registered with "
+            f"@{registry.name.upper()}S.register_module() or given as a class derived from "
+            f"{base.__name__}"
+        )
+    accepted = _settings_of(cls)
+    unknown = sorted(settings.keys() - accepted)
+    if accepted and unknown:
+        raise AusamError(
+            f"{cls.__name__} has no setting {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(accepted))}"
         )
     return cls, settings
+
+
+def _registered(name: Any, registry: Registry) -> type | None:
+    if not isinstance(name, str):
+        return None
+    known = registry.module_dict.get(name)
+    if known is None and "." in name:  # a full path, as a dumped config has it
+        known = registry.get(name)
+    return known
+
+
+def _settings_of(cls: type) -> set[str]:
+    """Names that the constructor takes, along the classes that hand on ``**kwargs``."""
+    found: set[str] = set()
+    for owner in cls.__mro__:
+        if "__init__" not in vars(owner) or owner is object:
+            continue
+        parameters = inspect.signature(owner.__init__).parameters
+        found |= parameters.keys()
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            break
+    return found - _GIVEN

@@ -20,19 +20,18 @@ _MIXES = re.compile(r"mixup|cutmix|resizemix|mosaic|copypaste|yoloxmix", re.IGNO
 
 
 def check_conflicts(
-    own_wrapper: bool, method_given: bool, own_sampler: bool, given: Sequence[str], batch: bool
+    own_wrapper: bool, brings: Sequence[str], own_sampler: bool, given: Sequence[str]
 ) -> None:
     """Refuse a setting that stands in two places."""
-    if own_wrapper and method_given:
+    if own_wrapper and brings:
         raise AusamError(
-            "AUSAMHook got rho or method, but the optim_wrapper has a method of its own; set it in "
-            "one place, optim_wrapper.method"
+            f"AUSAMHook got {', '.join(brings)}, but the optim_wrapper has a method of its own; "
+            "set it in one place, optim_wrapper"
         )
-    if own_sampler and (given or batch):
+    if own_sampler and given:
         raise AusamError(
-            f"AUSAMHook got {', '.join(given) or 'select'}, but train_dataloader has a "
-            "SelectiveBatchSampler with a selection of its own; set it in one place, "
-            "batch_sampler.selection"
+            f"AUSAMHook got {', '.join(given)}, but train_dataloader has a SelectiveBatchSampler "
+            "with a selection of its own; set it in one place, batch_sampler.selection"
         )
 
 

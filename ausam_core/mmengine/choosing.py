@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 
 from ausam_core.batch import Batch
-from ausam_core.batch_sampler import SelectiveBatchSampler, own_rank
+from ausam_core.batch_parts import batch_length, part_of_batch
+from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
-from ausam_core.methods import StepResult
-from ausam_core.mmengine.keyed_pipeline import indices_of, take
-from ausam_core.random_state import epoch_generator
+from ausam_core.mmengine.requested import indices_of
+from ausam_core.random_state import keyed_generator
+from ausam_core.ranks import own_rank
 from ausam_core.selection import Selection
+from ausam_core.step_result import StepResult
 
 
-class BeforeLoading:
-    """The loader's batch sampler has chosen; here it is only told what came of it.
+class Choice(ABC):
+    """Chooses the samples of each batch of a run, and learns what came of them.
 
-    Attributes:
-        size: K, how many samples the present batch stands for.
-        trained: N, how many of them are trained.
+    Args:
+        selection: decides.
     """
 
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+
+    #: Seed of the draws.
+    seed: int
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Begin an epoch."""
+
+    @abstractmethod
+    def choose(self, data_batch: Any) -> Batch:
+        """The plan of a batch that the loop was given; drops from it what is not to be trained."""
+
+    @abstractmethod
+    def learn(self, batch: Batch, result: StepResult) -> None:
+        """Learn from the step over a batch."""
+
+    @abstractmethod
+    def end_epoch(self) -> None:
+        """Make what was learned count; with several ranks every one calls it."""
+
+
+class BeforeLoading(Choice):
+    """The loader's batch sampler has chosen; here it is only told what came of it."""
+
     def __init__(self, sampler: SelectiveBatchSampler) -> None:
-        self.sampler, self.selection = sampler, sampler.selection
-        self.size = self.trained = 0
-        self._compared = False
-        sampler.attended = True
+        super().__init__(sampler.selection)
+        self.sampler = sampler
 
     @property
-    def seed(self) -> int:
+    def seed(self) -> int:  # type: ignore[override]
         return self.sampler.seed
 
     @seed.setter
@@ -41,71 +67,65 @@ class BeforeLoading:
         self.sampler.set_epoch(epoch)
 
     def choose(self, data_batch: Any) -> Batch:
-        """The batch as planned; checks, once, that the loader hands over what was chosen."""
-        batch = self.sampler.current
-        self.size, self.trained = batch.size, len(batch.indices)
-        if self._compared:
-            return batch
-        self._compared = True
-        loaded = indices_of(data_batch)
-        if loaded is not None and loaded != batch.indices:
-            raise AusamError(
-                f"the first batch holds samples {loaded[:4]}…, but the sampler chose "
-                f"{batch.indices[:4]}…; the loader must keep the order of its batch sampler "
-                "(in_order=True, no dataset wrapper that draws other samples)"
-            )
-        return batch
+        return self.sampler.planned(_told(data_batch))
 
-    def learn(self, result: StepResult) -> None:
-        if self.selection.needs_losses and result.before is None:
-            self.sampler.pass_over()  # said once, when the run began
-        else:
-            self.sampler.record(result)
+    def learn(self, batch: Batch, result: StepResult) -> None:
+        self.sampler.record(batch, result)
 
     def end_epoch(self) -> None:
-        """Nothing to do: the sampler notices its last batch."""
+        self.sampler.end_epoch()
 
 
-class InTheLoop:
-    """The literal form of the paper's Algorithm 1: the whole batch was loaded, a part is trained.
-
-    Attributes: see :class:`BeforeLoading`.
-    """
+class InTheLoop(Choice):
+    """The literal form of the paper's Algorithm 1: all were loaded, a part is trained."""
 
     def __init__(self, selection: Selection, seed: int) -> None:
-        self.selection, self.seed = selection, seed
-        self.size = self.trained = 0
+        super().__init__(selection)
+        self.seed = seed
         self._epoch = 0
         self._generator = torch.Generator()
-        self._indices: list[int] = []
 
     def begin_epoch(self, epoch: int) -> None:
-        self.selection.forget_epoch()
-        self._epoch, self._generator = epoch, epoch_generator(self.seed, epoch, own_rank())
+        self._epoch = epoch
+        self._generator = keyed_generator("batches", self.seed, epoch, own_rank())
 
     def choose(self, data_batch: Any) -> Batch:
-        """Drop from the batch, in place, what is not to be trained."""
-        indices = indices_of(data_batch)
-        if indices is None:
-            raise AusamError(
-                f"the samples of a batch ({type(data_batch).__name__}) do not tell their index, so "
-                "AUSAM cannot remember them; use a data set derived from mmengine's BaseDataset "
-                "whose pipeline packs data_samples, or choose before loading with a "
-                "SelectiveBatchSampler in train_dataloader"
-            )
-        kept = self.selection.select(torch.tensor(indices), self._epoch, self._generator)
-        self.size, self.trained = len(indices), len(kept)
-        self._indices = [indices[i] for i in kept.tolist()]
-        if self.trained < self.size:
-            take(data_batch, kept)
-        return Batch(self._indices, self.size, self._epoch)
+        indices = _told(data_batch)
+        batch = self.selection.choose(indices, self._epoch, self._generator)
+        if len(batch) < len(indices):
+            keep_part(data_batch, batch.indices)
+        return batch
 
-    def learn(self, result: StepResult) -> None:
-        if not self.selection.needs_losses or result.before is not None:
-            self.selection.record(self._indices, result)
+    def learn(self, batch: Batch, result: StepResult) -> None:
+        self.selection.record(batch.indices, result)
 
     def end_epoch(self) -> None:
         self.selection.end_epoch()
 
 
-Choosing = BeforeLoading | InTheLoop
+def keep_part(data_batch: Any, wanted: list[int]) -> None:
+    """Keep only some samples of a batch that carries its indices, in place."""
+    place = {sample: position for position, sample in enumerate(data_batch.indices)}
+    positions = torch.tensor([place[sample] for sample in wanted])
+    size = len(data_batch.indices)
+    if batch_length(data_batch) != size:
+        raise AusamError(
+            f"a batch of {size} samples is of another length ({batch_length(data_batch)}), so a "
+            "part of it cannot be told; choose before loading with a SelectiveBatchSampler in "
+            "train_dataloader"
+        )
+    if isinstance(data_batch, dict):
+        data_batch.update(part_of_batch(dict(data_batch), positions, size))
+    else:
+        data_batch[:] = [part_of_batch(value, positions, size) for value in data_batch]
+    data_batch.indices = wanted
+
+
+def _told(data_batch: Any) -> list[int]:
+    indices = indices_of(data_batch)
+    if indices is None:
+        raise AusamError(
+            f"a batch of type {type(data_batch).__name__} cannot carry the numbers of its samples, "
+            "so AUSAM cannot remember them; let the collate function return a dict or a list"
+        )
+    return indices

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ausam_core import el2n
 from ausam_core.errors import AusamError
 
 
@@ -43,6 +44,7 @@ class Classifier(BaseModel):
         self.net = MODELS.build(net).to(memory_format=torch.channels_last)
         self.label_smoothing = label_smoothing
         self.last_outputs: Tensor | None = None
+        self._labels: Tensor | None = None
 
     def forward(
         self, inputs: Tensor, labels: Tensor | None = None, mode: str = "tensor"
@@ -60,11 +62,17 @@ class Classifier(BaseModel):
             return scores
         if mode == "predict":
             return [dict(scores=scores, labels=labels)]
-        self.last_outputs = scores
+        self.last_outputs, self._labels = scores, labels
         smoothing = self.label_smoothing
         loss = F.cross_entropy(scores.float(), labels, reduction="none", label_smoothing=smoothing)
         return dict(loss=loss)
 
+    def sample_errors(self) -> Tensor | None:
+        """EL2N of each sample of the last pass in ``mode='loss'``, ``[K]``."""
+        if self.last_outputs is None or self._labels is None:
+            return None
+        return el2n(self.last_outputs, self._labels)
+
     def __getstate__(self) -> dict[str, Any]:
         """For a copy: scores with a graph cannot be copied, and belong to no other pass."""
-        return {**self.__dict__, "last_outputs": None}
+        return {**self.__dict__, "last_outputs": None, "_labels": None}

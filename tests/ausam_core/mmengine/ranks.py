@@ -129,7 +129,7 @@ def make(directory: Path, name: str, epochs: int = EPOCHS, **more: Any) -> tuple
 
 
 def seen(runner: Any, climb: Any, probe: Any) -> dict[str, Any]:
-    scores = hook_of(runner).choosing.selection.scores
+    scores = hook_of(runner).choice.selection.scores
     return dict(
         wrapped=type(runner.model).__name__,
         weights=probe.weights,

@@ -64,8 +64,8 @@ def test_before_loading_equals_in_the_loop_to_the_bit(name, form, workers, direc
     assert probe.batches == expected.batches
     assert same(probe.inputs, expected.inputs)  # augmented alike, whatever else was loaded
     assert same(
-        hook_of(runner).choosing.selection.state_dict(),
-        hook_of(reference).choosing.selection.state_dict(),
+        hook_of(runner).choice.selection.state_dict(),
+        hook_of(reference).choice.selection.state_dict(),
     )
 
 
@@ -117,7 +117,7 @@ def test_drop_last_belongs_into_the_batch_sampler(tmp_path):
     runner = make_runner(tmp_path)
     built = runner.build_dataloader(loader(HALF, drop_last=True), seed=4)
     assert len(built) == 2
-    built.batch_sampler.attended = True
+    built.batch_sampler.attend()
     assert [len(b) for b in built.batch_sampler] == [8, 8]
 
 
@@ -179,6 +179,6 @@ def test_samples_with_large_scores_are_drawn_more_often(tmp_path):
     drawn = torch.zeros(24)
     for batch in probe.batches[9:]:
         drawn[batch] += 1
-    scores = hook_of(runner).choosing.selection.scores.of(torch.arange(24))
+    scores = hook_of(runner).choice.selection.scores.of(torch.arange(24))
     ranks = [values.argsort().argsort().float() for values in (drawn, scores)]
     assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.7

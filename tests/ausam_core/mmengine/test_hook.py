@@ -78,7 +78,7 @@ def test_alpha_one_equals_sam_to_the_bit(form, tmp_path):
         ours = train(tmp_path, hooks=[dict(type="AUSAMHook", selection=whole)], epochs=3)
     sam = train(tmp_path, epochs=3)
     assert same(state_of(ours.model), state_of(sam.model))
-    assert hook_of(ours).choosing.selection.scores.of(torch.arange(24)).isfinite().all()
+    assert hook_of(ours).choice.selection.scores.of(torch.arange(24)).isfinite().all()
 
 
 def test_the_weights_that_the_moving_average_sees_are_never_perturbed(tmp_path):
@@ -175,7 +175,7 @@ def test_a_model_that_returns_a_vector_of_losses_needs_no_handler(tmp_path):
         )
         for loss in ("cross entropy", None)
     ]
-    scores = [hook_of(r).choosing.selection.scores.of(torch.arange(24)) for r in runs]
+    scores = [hook_of(r).choice.selection.scores.of(torch.arange(24)) for r in runs]
     assert scores[0].isfinite().all()
     torch.testing.assert_close(*scores)
     torch.testing.assert_close(*(state_of(r.model) for r in runs))
@@ -201,7 +201,7 @@ def test_a_loss_without_a_module_warns_loudly_and_draws_uniformly(selection, tmp
     lines = lines_of(runner)
     runner.train()
     assert [line for line in lines if "UNIFORMLY" in line]
-    scores = hook_of(runner).choosing.selection.scores
+    scores = hook_of(runner).choice.selection.scores
     assert scores.of(torch.arange(24)).isnan().all()
 
 
@@ -225,7 +225,8 @@ def test_validation_is_not_trained_nor_recorded(tmp_path):
 def test_start_epoch_is_15_percent_of_the_run_if_left_open(tmp_path):
     open_end = {k: v for k, v in HALF.items() if k != "start_epoch"}
     runner = train(tmp_path, selection=open_end, hooks=[dict(type="AUSAMHook")], epochs=20, size=8)
-    assert hook_of(runner).choosing.selection.start_epoch == 3
+    selection = hook_of(runner).choice.selection
+    assert selection.s_max_at(3) == selection.s_max > selection.s_max_at(2)
 
 
 def test_concatenated_data_sets_keep_their_samples_apart(tmp_path):
@@ -240,7 +241,7 @@ def test_concatenated_data_sets_keep_their_samples_apart(tmp_path):
     )
     first_epoch = [i for batch in probe.batches[:3] for i in batch]
     assert sorted(first_epoch) == list(range(24))
-    assert hook_of(runner).choosing.selection.scores._count.sum() == 24 + 12 + 12
+    assert hook_of(runner).choice.selection.scores._count.sum() == 24 + 12 + 12
 
 
 @pytest.mark.parametrize("optimizer", [SGD, dict(type="Adam", lr=1e-2)])

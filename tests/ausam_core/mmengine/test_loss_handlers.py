@@ -198,7 +198,7 @@ def test_an_unknown_loss_is_called_for_each_sample_with_a_warning(tmp_path):
         runner = train(
             tmp_path, model=Net(loss=Unknown()), selection=HALF, hooks=[dict(type="AUSAMHook")]
         )
-    assert hook_of(runner).choosing.selection.scores.of(torch.arange(24)).isfinite().all()
+    assert hook_of(runner).choice.selection.scores.of(torch.arange(24)).isfinite().all()
 
 
 @pytest.mark.filterwarnings("ignore:no handler")

@@ -151,7 +151,7 @@ def test_a_broken_sample_gets_no_score_and_spoils_no_other(selection, tmp_path):
         pipeline=[broken(math.nan), pack],
         epochs=4,
     )
-    scores = hook_of(runner).choosing.selection.scores.of(torch.arange(24))
+    scores = hook_of(runner).choice.selection.scores.of(torch.arange(24))
     assert scores[BAD].isnan()
     clean = {i for b in probe.batches if BAD not in b for i in b}
     assert scores[sorted(clean)].isfinite().all()

@@ -148,8 +148,7 @@ class Probe(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        samples = data_batch["data_samples"]
-        self.batches.append([s.metainfo.get("ausam_index") for s in samples])
+        self.batches.append(getattr(data_batch, "indices", None))
         self.inputs.append(torch.stack(list(data_batch["inputs"])))
         self.weights.append(flat(runner.model))
         self.results.append(getattr(runner.optim_wrapper, "last_result", None))
@@ -269,3 +268,8 @@ def lines_of(runner: Runner) -> list[str]:
     handler.emit = lambda record: lines.append(record.getMessage())
     runner.logger.addHandler(handler)
     return lines
+
+
+def resume_hook_of(runner: Runner) -> Any:
+    """The ExactResumeHook of a runner, or None."""
+    return next((h for h in runner.hooks if type(h).__name__ == "ExactResumeHook"), None)

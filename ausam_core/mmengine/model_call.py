@@ -1,0 +1,150 @@
+"""The forward pass in which a model computes its loss: kept, watched, and run again.
+
+Pass 2 repeats the forward with the arguments that a hook kept, so it sees the batch *after* the
+data preprocessor, random batch augmentation included. No model, head or runner is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from ausam_core.batch_parts import batch_length, part_of_batch
+from ausam_core.errors import AusamError
+from ausam_core.losses import ForwardRecord, mean_loss
+from ausam_core.methods import Method
+from ausam_core.mmengine.exchange import Exchange
+from ausam_core.passes import in_second_pass, weights_of_pass
+from ausam_core.per_sample_loss import PerSampleLossRecorder
+from ausam_core.random_state import RandomState
+from ausam_core.sample_error import SampleErrorRecorder
+
+
+class ModelCall:
+    """The loss computations of one model.
+
+    Args:
+        model: the model, possibly wrapped.
+        method: the method that trains it.
+        exchange: what the hook wants.
+        context: the wrapper's ``optim_context``, in which a forward pass runs.
+        loss_modules: see :class:`~ausam_core.PerSampleLossRecorder`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        exchange: Exchange,
+        context: Callable[[nn.Module], AbstractContextManager[None]],
+        loss_modules: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.method, self.exchange = model, method, exchange
+        self.inner: Any = model.module if is_model_wrapper(model) else model
+        self.random_state: RandomState | None = None
+        self._context = context
+        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._vector: Tensor | None = None
+        self._total: Tensor | None = None
+        records = exchange.wants_losses or method.needs_losses
+        self._recorder = PerSampleLossRecorder(self.inner, loss_modules) if records else None
+        self._errors = SampleErrorRecorder(self.inner) if exchange.wants_errors else None
+        model.register_forward_pre_hook(self._keep_call, with_kwargs=True)
+        model.register_forward_hook(self._keep_vector)
+
+    def size(self) -> int | None:
+        """Number of samples in the present batch, where its arguments tell."""
+        if self._call is None:
+            return None
+        args, kwargs = self._call
+        return batch_length(kwargs) or batch_length(args)
+
+    def again(self, subset: Tensor | None) -> ForwardRecord:
+        """Run the forward pass of the present batch, or of a part of it, once more."""
+        if self._call is None:
+            raise AusamError(
+                f"{type(self.inner).__name__} computed its loss without a forward call in "
+                "mode='loss', so its second pass cannot be run; models that override train_step "
+                "are not supported"
+            )
+        args, kwargs = self._part(subset)
+        with self._context(self.model):
+            losses = self.model(*args, **kwargs)
+        return self.record(self.inner.parse_losses(losses)[0])
+
+    def record(self, loss: Tensor) -> ForwardRecord:
+        """The record of the forward pass that has just run; ``loss`` is what it gave."""
+        per_sample, self._vector = self._vector, None
+        self._total = loss
+        weights = weights_of_pass(self.exchange.batch)
+        if weights is not None:
+            if per_sample is None:
+                raise AusamError(
+                    f"the selection weights samples, but {type(self.inner).__name__} returns a "
+                    "loss that is reduced already; let the model return a vector with the loss of "
+                    "each sample"
+                )
+            loss = mean_loss(per_sample, weights[: len(per_sample)])
+        if self._recorder is not None:
+            self._recorder.stop()
+            recorded = self._recorder.losses()
+            per_sample = recorded if per_sample is None else per_sample
+        errors = None if self._errors is None else self._errors.errors()
+        outputs = getattr(self.inner, "last_outputs", None)
+        return ForwardRecord(total=loss, per_sample=per_sample, outputs=outputs, error=errors)
+
+    def check(self) -> bool:
+        """Hold the recorded losses against the loss that is differentiated; waits for the device.
+
+        Returns:
+            Whether there was something to hold.
+
+        Raises:
+            AusamError: where a part of the loss is not seen.
+        """
+        if self._recorder is None or self._total is None:
+            return True
+        return self._recorder.check(self._total.detach())
+
+    def _part(self, subset: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        assert self._call is not None
+        args, kwargs = self._call
+        size = self.size()
+        if subset is None or size is None:
+            return args, kwargs
+        parts = tuple(part_of_batch(value, subset, size) for value in args)
+        return parts, part_of_batch(kwargs, subset, size)
+
+    def _keep_call(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if kwargs.get("mode") != "loss" or not module.training:
+            return None
+        first = not in_second_pass()
+        subset = None
+        if first and not self.method.running:
+            self._call = (args, kwargs)
+            self.method.get_ready()
+            if self.method.replay_random_state:
+                self.random_state = RandomState.capture()
+            subset = self.method.first_samples(self.size())
+        for recorder in (self._recorder, self._errors):
+            if recorder is not None:
+                recorder.start()
+        return None if subset is None else self._part(subset)
+
+    def _keep_vector(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Use the loss of each sample where the model returns one; parse_losses averages it."""
+        self._vector = None
+        wanted = self._recorder is not None or self.exchange.batch is not None
+        if not (wanted and module.training and isinstance(output, dict)):
+            return
+        losses = [v for k, v in output.items() if "loss" in k]
+        if losses and all(isinstance(v, Tensor) and v.dim() == 1 and len(v) > 1 for v in losses):
+            if len({len(v) for v in losses}) == 1:
+                self._vector = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
