@@ -144,7 +144,14 @@ class Passes(ABC):
                 self.run_backward(loss if self.factor == 1.0 else loss * self.factor)
         finally:
             handle.remove()
-        align_gradients(self.method.parameters())
+        parameters = self.method.parameters()
+        if not any(p.grad is not None for p in parameters):
+            raise AusamError(
+                "backward left no gradient in any parameter of the optimizer; build the optimizer "
+                "after the model is wrapped or sharded, and leave fully_shard's "
+                "set_requires_gradient_sync on: each batch climbs by its own gradient"
+            )
+        align_gradients(parameters)
         self.method.cost.backward += self._samples
 
     def unscaled(self, norm: Tensor) -> Tensor:

@@ -177,7 +177,8 @@ class SAM(Method):
                 "its batch; call method.step(closure, batch=batch) with the batch from "
                 "sampler.over(loader)"
             )
-        return torch.arange(max(min(2, size), math.floor(self.ascent * size + 1e-9)))
+        count = max(min(2, size), math.floor(self.ascent * size + 1e-9))
+        return torch.arange(count, device=self.parameters()[0].device)
 
     def _own_of(self, wanted: set[nn.Parameter]) -> Gradients:
         return self.own((p, p.grad) for p in self.parameters() if p in wanted)

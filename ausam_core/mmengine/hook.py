@@ -21,6 +21,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ausam_core.batch import Batch
 from ausam_core.batch_parts import batch_length
 from ausam_core.errors import AusamError
 from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
@@ -121,6 +122,11 @@ class AUSAMHook(Hook):
         """Where samples are chosen, and by which selection; once the run has begun."""
         assert self._choice is not None, "the run has not begun"
         return self._choice
+
+    @property
+    def batch(self) -> Batch | None:
+        """The present batch as it was planned; None where nothing is chosen."""
+        return self._exchange.batch
 
     def before_run(self, runner: Runner) -> None:
         """Meet the run: check it, and join wrapper and selection."""

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import MethodMixin
+from ausam_core.mmengine import SAMOptimWrapper
 from tasks.qat.batch_norm import reestimate
 from tasks.qat.batches import inner_model, training_batches
 from tasks.qat.calibration import calibrate
@@ -69,7 +69,7 @@ class QuantizationHook(Hook):
         """Meet the model; it has been loaded or resumed by now."""
         self._network = quantized_network(runner)
         self._network.behaviour.ste = self.ste
-        if not isinstance(runner.optim_wrapper, MethodMixin):
+        if not isinstance(runner.optim_wrapper, SAMOptimWrapper):
             raise AusamError(
                 "quantized training needs SAMOptimWrapper, with method=dict(type='Base') for "
                 f"plain SGD; found {type(runner.optim_wrapper).__name__}"

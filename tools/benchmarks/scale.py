@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ausam_core import GradientNormSelection, StepResult
-from ausam_core.random_state import epoch_generator
+from ausam_core.random_state import keyed_generator
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Scale:
 def measure(samples: int, batch_size: int = 128, batches: int = 400) -> Scale:
     """Select from and record ``batches`` batches of a data set of ``samples`` samples."""
     selection = GradientNormSelection(samples, alpha=0.5, start_epoch=1)
-    generator = epoch_generator(0, 1, 0)
+    generator = keyed_generator("batches", 0, 1, 0)
     random = torch.Generator().manual_seed(1)
     plan = torch.randint(samples, (batches, batch_size), generator=random)
     selecting, recording = [], []

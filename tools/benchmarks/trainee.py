@@ -19,8 +19,8 @@ from mmengine.dataset import Compose
 from mmengine.registry import LOOPS, TRANSFORMS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ausam_core.batch_parts import batch_length
 from ausam_core.mmengine import AUSAMHook
-from ausam_core.mmengine.keyed_pipeline import batch_length
 
 from .memory import LiveMemory
 
@@ -139,9 +139,10 @@ class Trainee:
         for _ in range(iterations):
             in_epoch = loop.iter % len(loop.dataloader)
             whole = min(self.batch_size, self._epoch_images() - in_epoch * self.batch_size)
-            trained += batch_length(next(loop.steps))
+            trained += batch_length(next(loop.steps)) or 0
             # The hook knows for how many a batch stands, InfoBatch's full ones for more than K.
-            images += self._hook.choosing.size if self._hook and self._hook.choosing.size else whole
+            planned = self._hook.batch if self._hook else None
+            images += planned.size if planned else whole
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started

@@ -1,0 +1,130 @@
+"""``fully_shard`` and tensor parallel, on several real processes: the step of one process."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parent / "sharded_ranks.py"
+ROOT = Path(__file__).parents[2]
+CASES = [
+    *("Base", "SAM", "ASAM", "SAM excluded", "GSAM", "LookSAM", "ESAM", "AESAM", "VSAM", "SAF"),
+    *("MESA", "MSAM", "SAM clipped", "SAM accumulated", "LookSAM accumulated", "SAM with Adam"),
+]
+
+
+def torchrun(task, ranks, folder):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*command, f"--nproc-per-node={ranks}", str(SCRIPT), task, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{task}-{ranks}-{r}.json").read_text()) for r in range(ranks)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sharded")
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return torchrun("train", 2, folder)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    return torchrun("train", 4, tmp_path_factory.mktemp("sharded-4"))
+
+
+@pytest.fixture(params=[2, pytest.param(4, marks=pytest.mark.slow)], ids=["two", "four"])
+def ranks(request):
+    return request.getfixturevalue({2: "two", 4: "four"}[request.param])
+
+
+def distance(a, b):
+    a, b = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ten_steps_on_shards_are_those_of_one_process(ranks, case):
+    for rank in ranks:
+        assert distance(rank[case]["sharded"], rank[case]["alone"]) < 1e-6
+        assert rank[case]["sharded"] == ranks[0][case]["sharded"]
+
+
+def test_the_methods_that_were_compared_differ(two):
+    """So that none of the equalities holds because a method does nothing."""
+    ends = {case: two[0][case]["sharded"] for case in CASES if case != "SAM excluded"}
+    for case, end in ends.items():
+        others = [other for name, other in ends.items() if name != case]
+        assert min(distance(end, other) for other in others) > 1e-5, case
+
+
+@pytest.mark.parametrize("case", ["SAM", "ASAM", "GSAM", "LookSAM", "AESAM"])
+def test_the_norm_is_taken_over_all_shards(ranks, case):
+    alone, sharded = ranks[0][case]["grad_norm"]
+    assert sharded == pytest.approx(alone, rel=1e-4)
+
+
+def test_the_copies_of_a_rank_shrink_with_the_ranks(ranks):
+    for rank in ranks:
+        found = rank["SAM"]
+        assert found["copied"] == found["own"] <= math.ceil(found["parameters"] / len(ranks)) + 30
+    assert sum(rank["SAM"]["own"] for rank in ranks) == ranks[0]["SAM"]["parameters"]
+
+
+def test_ausam_on_shards_is_ausam_under_ddp(ranks):
+    for rank in ranks:
+        found = rank["AUSAM"]
+        assert distance(found["sharded"]["weights"], found["DDP"]["weights"]) < 1e-6
+        assert found["sharded"]["scores"] == pytest.approx(found["DDP"]["scores"], rel=1e-3)
+
+
+def test_a_bf16_policy_trains_and_sees_the_perturbation(two):
+    assert all(math.isfinite(w) for w in two[0]["bf16"]["weights"])
+    assert all(d > 0.01 for d in two[0]["bf16"]["difference"])
+
+
+@pytest.mark.parametrize("case", ["SAM", "GSAM", "LookSAM"])
+def test_a_tensor_parallel_model_takes_the_step_of_one_process(two, case):
+    alone, cut = two[0]["tensor parallel"][case]
+    assert distance(cut, alone) < 2e-6
+
+
+def test_a_gradient_that_is_not_reduced_is_refused(two):
+    assert "set_requires_gradient_sync on" in two[0]["unsynchronised"]
+
+
+@pytest.mark.parametrize("case", ["SAM", "LookSAM", "MESA"])
+def test_a_run_goes_on_from_its_shards_on_another_number_of_ranks(two, folder, case):
+    resumed = resume_on_one(folder)
+    assert distance(resumed[case]["resumed"], two[0][case]["alone"]) < 1e-6
+    assert resumed[case]["updates"] == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["SAM", "LookSAM", "MESA"])
+def test_a_run_of_two_ranks_goes_on_with_four(two, folder, case):
+    for rank in torchrun("resume", 4, folder):
+        assert distance(rank[case]["resumed"], two[0][case]["alone"]) < 1e-6
+
+
+_RESUMED = {}
+
+
+def resume_on_one(folder):
+    """Once for all cases."""
+    if folder not in _RESUMED:
+        _RESUMED[folder] = torchrun("resume", 1, folder)[0]
+    return _RESUMED[folder]
