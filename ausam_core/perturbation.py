@@ -94,7 +94,8 @@ class Perturbation:
         self._copies: dict[nn.Parameter, Tensor] = {}
         self._moved: list[nn.Parameter] = []
         if exclude is not None and not callable(exclude):
-            _check_patterns(exclude, parameter_names(model).values() if model else ())
+            assert model is not None
+            _check_patterns(exclude, list(parameter_names(model).values()))
         self._group_key_is_ours = not any(
             "rho" in getattr(inner, "defaults", {}) for inner in inner_optimizers(optimizer)
         )
@@ -275,8 +276,7 @@ def _as_predicate(exclude: Exclude | None) -> Callable[[str, nn.Parameter], bool
     return lambda name, parameter: any(pattern.search(name) for pattern in patterns)
 
 
-def _check_patterns(patterns: Sequence[str], names: Any) -> None:
-    names = list(names)
+def _check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in names):
             raise AusamError(

@@ -98,7 +98,7 @@ class Method(ABC):
     @property
     def process_group(self) -> Any:
         """The ranks that share the model; None is the default group."""
-        return self._process_group or group_of(self.model)
+        return group_of(self.model) if self._process_group is None else self._process_group
 
     @property
     def waits(self) -> bool:
