@@ -69,12 +69,12 @@ class RunningStatistics:
         with torch.no_grad():
             kept = [b.tensor.clone() for b in movable]
         for module in tracking:
-            module.track_running_stats = False
+            _tell(module, False)
         try:
             yield
         finally:
             for module in tracking:
-                module.track_running_stats = True
+                _tell(module, True)
             for buffer in movable:
                 buffer.owner._buffers[buffer.name] = buffer.tensor
             if movable:
@@ -123,6 +123,11 @@ def _obeys(module: nn.Module) -> bool:
         return False
     # A subclass with a forward of its own may not look at the flag.
     return type(module).forward.__module__.startswith("torch.nn.")
+
+
+def _tell(module: nn.Module, tracks: bool) -> None:
+    assert isinstance(module, _BatchNorm)
+    module.track_running_stats = tracks
 
 
 def _tracks(module: nn.Module) -> bool:

@@ -209,7 +209,8 @@ class Perturbation:
         groups = self.optimizer.param_groups
         if len(groups) == 1:
             return {self.radius_of(groups[0]): parameters}
-        wanted, found = set(parameters), {}
+        wanted = set(parameters)
+        found: dict[float, list[nn.Parameter]] = {}
         for group in groups:
             found.setdefault(self.radius_of(group), []).extend(
                 p for p in group["params"] if p in wanted
@@ -231,7 +232,7 @@ class Perturbation:
         torch._foreach_add_(scales, self.eta)
         scaled = [g for _, g in pairs]
         torch._foreach_mul_(scaled, scales)
-        return scaled, scales
+        return scaled, list(scales)
 
     def _save(self, parameters: list[nn.Parameter]) -> None:
         sources = [local(p) for p in parameters]

@@ -62,14 +62,14 @@ def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
     Raises:
         AusamError: where several ranks train and no wrapper can be seen that could be told.
     """
-    wrapper = data_parallel_wrapper(model)
+    wrapper: Any = data_parallel_wrapper(model)
     if wrapper is None:
         raise AusamError(
             'perturb="local" keeps the gradient of pass 1 on its rank, which only '
             f"DistributedDataParallel can do, and the method was given {type(model).__name__}; "
             "build the method with the wrapped model"
         )
-    return wrapper.no_sync()  # type: ignore[operator]
+    return wrapper.no_sync()
 
 
 @torch.no_grad()
@@ -185,9 +185,9 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
     kinds = dict.fromkeys((t.device, t.dtype) for t in tensors)
     wide = torch.float64 if any(d == torch.float64 for _, d in kinds) else torch.float32
     if len(kinds) == 1:
-        norms = torch._foreach_norm(list(tensors), 2, dtype=wide)
-        return torch.linalg.vector_norm(torch.stack(norms))
-    norms = []
+        alike = torch._foreach_norm(list(tensors), 2, dtype=wide)
+        return torch.linalg.vector_norm(torch.stack(alike))
+    norms: list[Tensor] = []
     for device, dtype in kinds:
         same = [t for t in tensors if (t.device, t.dtype) == (device, dtype)]
         norms += torch._foreach_norm(same, 2, dtype=torch.promote_types(dtype, torch.float32))

@@ -36,8 +36,9 @@ def keep_finite(finite: Tensor, new: Directions, old: Directions) -> Directions:
 
     def of(parameter: nn.Parameter, part: Tensor) -> Tensor:
         known = old.get(parameter)
-        usable = known is not None and same_kind(known, part)
-        return torch.where(finite.to(part.device), part, known if usable else 0.0)
+        if known is None or not same_kind(known, part):
+            return torch.where(finite.to(part.device), part, 0.0)
+        return torch.where(finite.to(part.device), part, known)
 
     return {parameter: of(parameter, part) for parameter, part in new.items()}
 

@@ -103,6 +103,7 @@ class ESAM(SAM):
             return super().descend(passes)
         with torch.no_grad():
             whole = passes.forward()
+        assert whole.per_sample is not None and self._losses_before is not None
         rise = whole.per_sample.float() - self._losses_before.float()
         kept = rise.topk(number_kept(self.gamma, len(rise)), sorted=False).indices.sort().values
         part = passes.forward(kept)

@@ -116,7 +116,7 @@ def _settings_of(cls: type) -> set[str]:
     for owner in cls.__mro__:
         if "__init__" not in vars(owner) or owner is object:
             continue
-        parameters = inspect.signature(owner.__init__).parameters
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters
         found |= parameters.keys()
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             break

@@ -67,7 +67,7 @@ def check_schedule(schedulers: Any, chosen: Selection) -> None:
             )
 
 
-def nominal_batch_size(loader: DataLoader) -> int:
+def nominal_batch_size(loader: DataLoader[Any]) -> int:
     """K of a loader whose batch sampler is not ours."""
     size = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
     if size is None:

@@ -56,7 +56,7 @@ class BeforeLoading(Choice):
         self.sampler = sampler
 
     @property
-    def seed(self) -> int:  # type: ignore[override]
+    def seed(self) -> int:
         return self.sampler.seed
 
     @seed.setter

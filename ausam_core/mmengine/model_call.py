@@ -45,15 +45,16 @@ class ModelCall:
         loss_modules: Sequence[str] | None = None,
     ) -> None:
         self.model, self.method, self.exchange = model, method, exchange
-        self.inner: Any = model.module if is_model_wrapper(model) else model
+        inner: Any = model.module if is_model_wrapper(model) else model
+        self.inner = inner
         self.random_state: RandomState | None = None
         self._context = context
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._vector: Tensor | None = None
         self._total: Tensor | None = None
         records = exchange.wants_losses or method.needs_losses
-        self._recorder = PerSampleLossRecorder(self.inner, loss_modules) if records else None
-        self._errors = SampleErrorRecorder(self.inner) if exchange.wants_errors else None
+        self._recorder = PerSampleLossRecorder(inner, loss_modules) if records else None
+        self._errors = SampleErrorRecorder(inner) if exchange.wants_errors else None
         model.register_forward_pre_hook(self._keep_call, with_kwargs=True)
         model.register_forward_hook(self._keep_vector)
 

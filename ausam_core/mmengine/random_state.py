@@ -14,7 +14,8 @@ from ausam_core.random_state import RandomState
 def capture_random_state() -> dict[str, Any]:
     """The state of Python's, NumPy's and torch's generators."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = state
     return {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {

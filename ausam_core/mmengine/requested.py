@@ -24,13 +24,13 @@ from ausam_core.mmengine.random_state import capture_random_state, restore_rando
 from ausam_core.random_state import seed_of
 
 
-class RequestedDict(dict):
+class RequestedDict(dict[Any, Any]):
     """A batch in a dict, and the samples that were asked for."""
 
     indices: list[int]
 
 
-class RequestedList(list):
+class RequestedList(list[Any]):
     """A batch in a list, and the samples that were asked for."""
 
     indices: list[int]
@@ -99,7 +99,7 @@ class _RequestedCollate:
         return carrying(self.collate(list(values)), list(indices))
 
 
-class _RequestingLoader(DataLoader):
+class _RequestingLoader(DataLoader[Any]):
     """Mixed into a loader's class: lends its iterators the data set and collate function above.
 
     Whoever looks at the loader sees its own data set, and may replace its pipeline at any time.
@@ -120,7 +120,7 @@ class _RequestingLoader(DataLoader):
             vars(self).update(dataset=dataset, collate_fn=collate)
 
 
-def let_batches_tell(loader: DataLoader, key: Tensor | None = None) -> None:
+def let_batches_tell(loader: DataLoader[Any], key: Tensor | None = None) -> None:
     """Make the batches of a loader carry their indices, from its next iterator on.
 
     Args:
