@@ -9,7 +9,7 @@ follows how ``‖psf‖/‖g‖`` and the variance of ``‖psf‖`` changed.
 The rule is read from the authors' code, whose state (quota, windows, random state) is not in its
 checkpoint and whose quota lives on the device and waits for it at every step. Here: norms stay on
 the device until the end of their window, draws are a function of (seed, step) and the same on all
-ranks, a change from 0 counts as none (there NaN, for ever), and norms are over all weights (there
+ranks, a change from 0 counts as none (there NaN, for good), and norms are over all weights (there
 over the last ten tensors).
 """
 

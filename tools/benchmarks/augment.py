@@ -25,7 +25,7 @@ class Row:
     """One way of augmenting.
 
     Attributes:
-        name: how it is called in the table.
+        name: its name in the table.
         images: images/s: median, first and third quartile over rounds.
         ratio: images/s over torchvision's in the same round, likewise.
     """

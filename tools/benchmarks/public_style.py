@@ -51,7 +51,7 @@ class PublicLoop:
     Has what :func:`benchmarks.speed.take_turns` asks of a trainee.
 
     Args:
-        name: how it is called in the table.
+        name: its name in the table.
         model: the network, on its device.
         data: pixels, labels, mean and std, for the pictures.
         batch_size: K.

@@ -109,7 +109,7 @@ class Trainee:
     """One run among those that are compared.
 
     Args:
-        name: How it is called in the table.
+        name: Its name in the table.
         cfg: Configuration of a training run, prepared by :func:`benchmarks.variants.prepare`.
 
     Attributes:
