@@ -99,6 +99,10 @@ class ModelCall:
         outputs = getattr(self.inner, "last_outputs", None)
         return ForwardRecord(total=loss, per_sample=per_sample, outputs=outputs, error=errors)
 
+    def forget(self) -> None:
+        """The batch is done: a step that makes no forward call must not find the last one's."""
+        self._call = None
+
     def check(self) -> bool:
         """Hold the recorded losses against the loss that is differentiated; waits for the device.
 
