@@ -13,7 +13,8 @@ BASE_WRAPPERS = {"SAMOptimWrapper": "OptimWrapper", "SAMAmpOptimWrapper": "AmpOp
 
 
 def make_variants(cfg: Config) -> dict[str, Config]:
-    """Base optimizer, SAM, AUSAM that drops samples in the loop, AUSAM that does not load them.
+    """Base optimizer, SAM, AUSAM that drops samples in the loop, AUSAM that does not load them, and
+    what costs a pass a sample otherwise: a late start before it begins, a split budget, MSAM.
 
     Everything else is alike: model, data, loader, hooks, policy of the training accuracy.
 
@@ -47,12 +48,27 @@ def make_variants(cfg: Config) -> dict[str, Config]:
         "SAM": sam,
         f"AUSAM {alpha:g} in the loop": in_loop,
         f"AUSAM {alpha:g} before loading": before_loading,
+        **third_axis(before_loading),
     }
+
+
+def third_axis(cfg: Config) -> dict[str, Config]:
+    """Runs that cost what the base optimizer costs, by when they begin or how they split a step."""
+    late, split, momentum = (copy.deepcopy(cfg) for _ in range(3))
+    for hook in late.custom_hooks:
+        if hook["type"] == "AUSAMHook":
+            hook["start"] = 0.99
+    split.train_dataloader.batch_sampler.selection = dict(type="UniformSelection", alpha=0.75)
+    split.optim_wrapper.method = {**split.optim_wrapper.method, "ascent": 1 / 3}
+    momentum.train_dataloader.pop("batch_sampler")
+    momentum.custom_hooks = [h for h in cfg.custom_hooks if h["type"] != "AUSAMHook"]
+    momentum.optim_wrapper.method = dict(type="MSAM")
+    return {"late AUSAM, before it begins": late, "3/4 kept, 1/3 ascends": split, "MSAM": momentum}
 
 
 def in_loop_hook(hook: dict, selection: dict) -> dict:
     """The hook's configuration for the same selection, drawn from batches that were loaded."""
-    return {**hook, "select": "batch", "selection": selection}
+    return {**hook, "selection": selection}
 
 
 def prepare(

@@ -48,7 +48,7 @@ class Pictures(Dataset):
 class PublicLoop:
     """SAM, or SAM on a part of each batch, in the style of public code.
 
-    Has what :func:`benchmarks.speed.take_turns` asks of a trainee.
+    Has what :func:`_benchmark.speed.take_turns` asks of a trainee.
 
     Args:
         name: its name in the table.

@@ -110,7 +110,7 @@ class Trainee:
 
     Args:
         name: Its name in the table.
-        cfg: Configuration of a training run, prepared by :func:`benchmarks.variants.prepare`.
+        cfg: Configuration of a training run, prepared by :func:`_benchmark.variants.prepare`.
 
     Attributes:
         peak_bytes: Highest memory of this run alone, from its model to its second iteration.
