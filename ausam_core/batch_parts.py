@@ -83,9 +83,21 @@ def map_batch(
 
 
 def call_length(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
-    """:func:`batch_length` of a call: keyword arguments first, then positions."""
-    in_keywords = batch_length(kwargs)
-    return _first_length(args) if in_keywords is None else in_keywords
+    """:func:`batch_length` of a call: what is passed by position first."""
+    by_place = _first_length(args)
+    return batch_length(kwargs) if by_place is None else by_place
+
+
+def map_call(
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    size: int,
+    of_tensor: Callable[[Tensor], Any],
+    of_list: Callable[[list[Any] | tuple[Any, ...]], list[Any]],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """:func:`map_batch` of a call; the arguments themselves are never taken for samples."""
+    by_place = map_batch(dict(enumerate(args)), size, of_tensor, of_list)
+    return tuple(by_place.values()), map_batch(dict(kwargs), size, of_tensor, of_list)
 
 
 def part_of_call(

@@ -45,8 +45,11 @@ CASES = {
     "named tuple inside": ([Pair(x, "mean")], [Pair(x[KEEP], "mean")]),
     "tuple of samples inside": (dict(p=tuple("abcd")), dict(p=("c", "a"))),
     "nested": (dict(a=dict(b=(dict(c=x), 1))), dict(a=dict(b=(dict(c=x[KEEP]), 1)))),
-    "of all samples": (dict(x=x, w=rows(7), s="abcd", n=4), dict(x=x[KEEP], w=rows(7), s="abcd", n=4)),
-}  # fmt: skip
+    "of all samples": (
+        dict(x=x, w=rows(7), s="abcd", n=4),
+        dict(x=x[KEEP], w=rows(7), s="abcd", n=4),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,6 +91,7 @@ def test_arguments_of_a_call_are_never_taken_for_samples():
     args, kwargs = part_of_call((x[:3], y[:3], None), dict(mask=None), torch.tensor([1]), 3)
     assert same(args, (x[1:2], y[1:2], None)) and kwargs == dict(mask=None)
     assert call_length((x, None), {}) == call_length((), dict(x=x)) == N
+    assert call_length((x,), dict(weight=rows(7))) == N
     assert call_length((None, 3), dict(mode="loss")) is None
 
 

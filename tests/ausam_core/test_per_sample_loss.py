@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ausam_core import AusamError, PerSampleLossRecorder, register_per_sample_loss
-from ausam_core.per_sample_loss import find_handler, one_by_one
+from ausam_core.loss_slices import one_by_one
+from ausam_core.per_sample_loss import find_handler
 
 N = 6
 LOGITS, LABELS = torch.randn(N, 4), torch.tensor([0, 1, 2, 3, 0, 1])
@@ -45,7 +46,7 @@ def record(model, *args, **settings):
     recorder = PerSampleLossRecorder(model, **settings)
     with recorder.recording():
         total = model(*args)
-    return total, recorder.take()
+    return total, recorder.losses()
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -91,7 +92,7 @@ def test_nothing_is_recorded_outside():
     model = Model(nn.CrossEntropyLoss())
     recorder = PerSampleLossRecorder(model)
     model(LOGITS, LABELS)
-    assert recorder.take() is None
+    assert recorder.losses() is None
 
 
 def test_several_loss_modules_add_up():
