@@ -167,8 +167,8 @@ class PerSampleLossRecorder:
             )
         if not all(call.values.isfinite().all() for call in self._calls):
             return False
-        check_handlers(self._calls, total)
-        problem = what_is_missing(self._calls, total)
+        reductions = check_handlers(self._calls, total)
+        problem = what_is_missing(self._calls, total, reductions)
         if problem and self._names is None:
             raise AusamError(problem)
         if problem and "total" not in self._announced:

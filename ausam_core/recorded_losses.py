@@ -55,14 +55,17 @@ def added(calls: list[RecordedCall]) -> Tensor:
         AusamError: if they saw batches of different size.
     """
     if len({call.values.shape for call in calls}) > 1:
-        raise AusamError(_cannot_beadded(calls, [""] * len(calls)))
+        raise AusamError(_cannot_be_added(calls, [""] * len(calls)))
     if len(calls) == 1:
         return calls[0].values
     return torch.stack([call.values for call in calls]).sum(0)
 
 
-def check_handlers(calls: list[RecordedCall], total: Tensor) -> None:
+def check_handlers(calls: list[RecordedCall], total: Tensor) -> set[str]:
     """Hold each call's losses against what its module returned, where that is known.
+
+    Returns:
+        How all modules reduce, "mean" or "sum"; both where that cannot be told.
 
     Raises:
         AusamError: if a handler contradicts its module, or modules reduce differently.
@@ -80,8 +83,10 @@ def check_handlers(calls: list[RecordedCall], total: Tensor) -> None:
                 f"{values.sum():.6g}; register a handler that fits with register_per_sample_loss"
             )
         reductions.append(fits)
-    if not set.intersection(*reductions):
-        raise AusamError(_cannot_beadded(calls, ["/".join(sorted(r)) for r in reductions]))
+    common = set.intersection(*reductions)
+    if not common:
+        raise AusamError(_cannot_be_added(calls, ["/".join(sorted(r)) for r in reductions]))
+    return common
 
 
 def _reductions(values: Tensor, output: Tensor, slack: float) -> set[str]:
@@ -95,7 +100,7 @@ def _reductions(values: Tensor, output: Tensor, slack: float) -> set[str]:
     }
 
 
-def _cannot_beadded(calls: list[RecordedCall], reductions: list[str]) -> str:
+def _cannot_be_added(calls: list[RecordedCall], reductions: list[str]) -> str:
     shapes = ", ".join(
         f"{call.name}: {reduction + ' over ' if reduction else ''}{list(call.values.shape)}"
         for call, reduction in zip(calls, reductions, strict=True)
@@ -106,13 +111,19 @@ def _cannot_beadded(calls: list[RecordedCall], reductions: list[str]) -> str:
     )
 
 
-def what_is_missing(calls: list[RecordedCall], total: Tensor) -> str | None:
-    """A sentence on how the losses of the samples differ from the total, their mean or their sum;
-    None where they do not."""
+def what_is_missing(calls: list[RecordedCall], total: Tensor, reductions: set[str]) -> str | None:
+    """A sentence on how the losses of the samples differ from the total; None where their mean or
+    their sum is the total.
+
+    Args:
+        calls: what was recorded.
+        total: the loss that is differentiated.
+        reductions: what :func:`check_handlers` gave; the sentence speaks of it.
+    """
     goal, values = _on_host(total).mean(), _on_host(added(calls))
     if _reductions(values, goal, _slack(calls, total)):
         return None
-    reduction = min(("mean", "sum"), key=lambda name: abs(float(getattr(values, name)() - goal)))
+    reduction = min(sorted(reductions), key=lambda name: abs(float(getattr(values, name)() - goal)))
     given: dict[str, float] = {}
     for call in calls:
         key = f"{call.name} ({call.kind})"
