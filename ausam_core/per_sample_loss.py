@@ -8,8 +8,8 @@ any other is called once for every sample of the batch, which is slow and announ
     >>> recorder = PerSampleLossRecorder(model)
     >>> with recorder.recording():
     ...     loss = model(images, targets)
-    >>> recorder.losses()          # tensor of shape [N], detached
-    >>> recorder.check(loss)       # is that all of the loss?
+    >>> of_each = recorder.losses()     # tensor of shape [N], detached
+    >>> whole = recorder.check(loss)    # is that all of the loss?
 
 Right are losses that are a mean or a sum over samples, in any number of modules, called any number
 of times, that the model adds up: in place or not, under autocast, in any floating dtype. What the

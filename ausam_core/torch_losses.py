@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ausam_core.per_sample_loss import register_per_sample_loss
 
 
-def unreduced(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def unreduced(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """The same module with ``reduction="none"``: for losses that are separable in samples."""
     reduction = module.reduction
     module.reduction = "none"
@@ -59,7 +59,7 @@ register_per_sample_loss(
 
 
 @register_per_sample_loss(nn.CrossEntropyLoss, nn.NLLLoss)
-def classification(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def classification(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Cross entropy: its mean is over class weights and leaves out ``ignore_index``."""
     losses = unreduced(module, args, kwargs)
     target = args[1] if len(args) > 1 else kwargs["target"]
@@ -74,7 +74,7 @@ def classification(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @register_per_sample_loss(nn.CTCLoss)
-def ctc(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def ctc(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """CTC: the batch stands in the second dimension; the mean is per label of the target."""
     losses = unreduced(module, args, kwargs)
     if losses is NotImplemented or module.reduction != "mean":

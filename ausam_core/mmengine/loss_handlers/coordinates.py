@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ausam_core.errors import AusamError
 from ausam_core.loss_slices import all_at_once
@@ -37,7 +37,7 @@ register_per_sample_loss(
 
 
 @register_per_sample_loss(_CLASSIFICATION + "KLDiscretLoss")
-def simcc(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def simcc(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """SimCC: the divergences of the x and y distributions, summed over joints, divided by K.
 
     The module sums over the batch as well, so the sum of these is what it returns.
@@ -57,7 +57,7 @@ def simcc(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
 
 
 @register_per_sample_loss(_CLASSIFICATION + "JSDiscretLoss")
-def dsnt(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def dsnt(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """DSNT's regulariser: the divergence of heatmaps, summed over joints and pixels."""
     names = ("pred_hm", "gt_hm", "target_weight")
     pred, target, target_weight = arguments(args, kwargs, *names)
@@ -68,7 +68,7 @@ def dsnt(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Te
 
 
 @register_per_sample_loss(_LOSSES + "logit_dis_loss.KDLoss")
-def logits_of_teacher(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def logits_of_teacher(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Distillation of SimCC: divergences from the teacher's, summed over joints, divided by K."""
     preds, teacher, beta, _ = arguments(args, kwargs, "pred", "pred_t", "beta", "target_weight")
     total: Any = 0.0
@@ -79,7 +79,7 @@ def logits_of_teacher(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str
 
 
 @register_per_sample_loss(_REGRESSION + "RLELoss")
-def rle(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def rle(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Residual log-likelihood, summed over joints and axes; the flow runs once more for it."""
     pred, sigma, target, target_weight = arguments(
         args, kwargs, "pred", "sigma", "target", "target_weight"
@@ -98,7 +98,7 @@ def rle(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ten
 
 
 @register_per_sample_loss(_REGRESSION + "SoftWeightSmoothL1Loss")
-def soft_weight(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def soft_weight(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Smooth L1; without ``supervise_empty`` over the number of weights in the whole batch."""
     output, target, target_weight = arguments(args, kwargs, "output", "target", "target_weight")
     loss = module.criterion(output, target, reduction="none")
@@ -112,7 +112,7 @@ def soft_weight(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 @register_per_sample_loss(_LOSSES + "loss_wrappers.MultipleLossWrapper")
-def multiple(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def multiple(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """DSNT and its like: a list of losses, which the head adds up."""
     inputs, targets, weights = arguments(
         args, kwargs, "input_list", "target_list", "keypoint_weights"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ausam_core.loss_slices import all_at_once
@@ -21,7 +21,7 @@ register_per_sample_loss(
 
 
 @register_per_sample_loss(_HERE + "KeypointMSELoss")
-def heatmap_mse(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def heatmap_mse(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Squared error under the module's mask, averaged over joints and pixels."""
     output, target, target_weights, mask = arguments(args, kwargs, *_NAMES)
     error = F.mse_loss(output, target, reduction="none")
@@ -32,7 +32,7 @@ def heatmap_mse(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 @register_per_sample_loss(_HERE + "FocalHeatmapLoss")
-def focal_heatmap(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def focal_heatmap(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Focal loss over the number of peaks in the whole batch, where there are any."""
     output, target, target_weights, mask = arguments(args, kwargs, *_NAMES)
     positive, negative = target.eq(1).to(output), target.lt(1).to(output)

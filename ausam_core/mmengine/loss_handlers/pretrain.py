@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ausam_core.mmengine.loss_handlers.arguments import arguments
@@ -21,7 +21,7 @@ _SETTINGS = ("weight", "avg_factor", "reduction_override")
     _LOSSES + "focal_loss.FocalLoss",
     _LOSSES + "asymmetric_loss.AsymmetricLoss",
 )
-def classes(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def classes(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Losses that are given unreduced on request, one a sample or one a label."""
     settings = dict(zip(_SETTINGS, args[2:], strict=False)) | kwargs
     losses = module.forward(*args[:2], **_unreduced(settings))
@@ -29,7 +29,7 @@ def classes(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 @register_per_sample_loss(_LOSSES + "seesaw_loss.SeesawLoss")
-def seesaw(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def seesaw(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Seesaw: from its criterion, because its forward counts the samples that it has seen."""
     score, labels, weight, avg_factor, override = arguments(
         args, kwargs, "cls_score", "labels", *_SETTINGS
@@ -41,7 +41,7 @@ def seesaw(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 @register_per_sample_loss(_LOSSES + "reconstruction_loss.PixelReconstructionLoss")
-def pixels(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def pixels(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Masked images: over the number of masked patches in the whole batch."""
     pred, target, mask = arguments(args, kwargs, "pred", "target", "mask")
     losses = module.penalty(pred, target)
@@ -53,7 +53,7 @@ def pixels(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 @register_per_sample_loss(_LOSSES + "cosine_similarity_loss.CosineSimilarityLoss")
-def cosine(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def cosine(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Angles of features; with a mask over the number of masked ones in the whole batch."""
     pred, target, mask = arguments(args, kwargs, "pred", "target", "mask")
     cosines = (F.normalize(pred, dim=-1) * F.normalize(target, dim=-1)).sum(-1)
@@ -66,7 +66,7 @@ def _unreduced(settings: dict[str, Any]) -> dict[str, Any]:
     return dict(kept, reduction_override="none")
 
 
-def _reduced(losses: Tensor, module: nn.Module, settings: dict[str, Any]) -> Tensor:
+def _reduced(losses: Tensor, module: Any, settings: dict[str, Any]) -> Tensor:
     """Losses of samples or labels to ``[N]``, so that their mean is what the module returned."""
     reduction = settings.get("reduction_override") or module.reduction
     factor = settings.get("avg_factor")

@@ -8,6 +8,7 @@ import types
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,6 +17,13 @@ from ausam_core.per_sample_loss import find_handler
 from tests.ausam_core.mmengine.tiny import HALF, Net, hook_of, train
 
 N, K, BINS = 5, 4, 12
+
+
+@pytest.fixture(autouse=True)
+def pose_scope():
+    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import importlib
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 import ausam_core.mmengine  # noqa: F401  registers
@@ -118,6 +119,13 @@ HEADS = {
         STAGES,
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def pose_scope():
+    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        yield
 
 
 @pytest.fixture(scope="module")
