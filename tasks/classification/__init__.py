@@ -10,8 +10,9 @@ from tasks.classification.augment import Augmentation
 from tasks.classification.check import check_config
 from tasks.classification.classifier import Classifier
 from tasks.classification.dataset import IndexDataset
+from tasks.classification.images import Images
 from tasks.classification.preprocessor import AugmentationHook, DevicePreprocessor
-from tasks.classification.readers import Images, read_images
+from tasks.classification.readers import read_images
 
 __all__ = [
     "Accuracy",

@@ -17,15 +17,20 @@ class IndexDataset(Dataset):
     So MMEngine's loop, samplers and hooks stay as they are, and a worker process has nothing to do.
 
     Args:
-        name, root, train, check_digest: see :func:`~tasks.classification.readers.read_images`.
+        name, root, train: see :func:`~tasks.classification.readers.read_images`.
+        **kwargs: its other arguments.
+
+    Attributes:
+        wrong: see :class:`~tasks.classification.images.Images`.
     """
 
     #: Augmentation is a function of (seed, epoch, index): nothing is left for AUSAMHook to key.
     is_keyed = True
 
-    def __init__(self, name: str, root: str, train: bool, check_digest: bool = True) -> None:
-        images = read_images(name, root, train, check_digest)
+    def __init__(self, name: str, root: str, train: bool, **kwargs: Any) -> None:
+        images = read_images(name, root, train, **kwargs)
         self._size = len(images.pixels)
+        self.wrong = images.wrong
         self.metainfo = dict(classes=list(images.classes), name=name)
 
     def __len__(self) -> int:

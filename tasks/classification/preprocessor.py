@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,12 @@ class DevicePreprocessor(BaseDataPreprocessor):
             held = pixels.to(device), images.labels.to(device)
             self._held[training] = held
         return held
+
+    def of_training_images(self) -> DevicePreprocessor:
+        """A twin that evaluates on the training images, without augmentation."""
+        twin = copy.copy(self)
+        twin._sources, twin._held = dict.fromkeys((True, False), self._sources[True]), {}
+        return twin
 
 
 @HOOKS.register_module()

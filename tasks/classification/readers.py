@@ -5,38 +5,30 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torchvision import datasets
 
 from ausam_core.errors import AusamError
+from tasks.classification.altered import make_wrong, take_part
+from tasks.classification.images import Images
 
 
-@dataclass(frozen=True)
-class Images:
-    """A data set in memory.
-
-    Attributes:
-        pixels: ``[n, H, W, 3]``, uint8.
-        labels: ``[n]``, int64, in [0, number of classes).
-        classes: their names.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-
-def read_images(name: str, root: str, train: bool, check_digest: bool = True) -> Images:
+def read_images(
+    name: str,
+    root: str,
+    train: bool,
+    check_digest: bool = True,
+    part: Sequence[int] | None = None,
+    wrong_labels: float = 0.0,
+) -> Images:
     """Read a split; the same arguments give the same object, so a process holds it once.
 
     Args:
@@ -47,6 +39,10 @@ def read_images(name: str, root: str, train: bool, check_digest: bool = True) ->
         train: the training split, or the one for evaluation.
         check_digest: hold CIFAR against the digests of its files, and Tiny-ImageNet, which has
             none, against its number of images; a subset needs False.
+        part: ``[begin, end]``: only these images, see
+            :func:`~tasks.classification.altered.take_part`.
+        wrong_labels: share of the labels that is made wrong, see
+            :func:`~tasks.classification.altered.make_wrong`.
 
     Raises:
         AusamError: for an unknown name, and for files that are missing, truncated or not those of
@@ -54,7 +50,25 @@ def read_images(name: str, root: str, train: bool, check_digest: bool = True) ->
     """
     if name not in _READERS:
         raise AusamError(f"there is no data set {name!r}; there are {', '.join(sorted(_READERS))}")
-    return _read(name, str(Path(root)), train, check_digest)
+    source = name, str(Path(root)), train, check_digest
+    if part is None and not wrong_labels:
+        return _read(*source)
+    return _altered(*source, None if part is None else tuple(part), wrong_labels)
+
+
+@cache
+def _altered(
+    name: str,
+    root: str,
+    train: bool,
+    check_digest: bool,
+    part: tuple[int, int] | None,
+    wrong_labels: float,
+) -> Images:
+    images = _read(name, root, train, check_digest)
+    if part is not None:
+        images = take_part(images, part)
+    return make_wrong(images, wrong_labels) if wrong_labels else images
 
 
 @cache

@@ -1,0 +1,1 @@
+"""What tools/analyze.py is made of, and what tools/study.py measures with."""

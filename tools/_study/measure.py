@@ -1,0 +1,96 @@
+"""What is measured in a run and at its end."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+from typing import Any
+
+import mmengine
+import torch
+from _analyze.sharpness import perturbed_parameters, sharpness
+from _analyze.view import TrainingView
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+import ausam_core
+from ausam_core.mmengine import AUSAMHook
+
+_BATCH, _BATCHES = 128, 8  # sharpness is of the first 1,024 training samples
+
+
+class Witness(Hook):
+    """Keeps the metrics of the last evaluation, and counts wrong labels among the samples that were
+    chosen."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+        self._chosen = self._wrong = 0
+
+    def before_run(self, runner: Runner) -> None:
+        self._labels_wrong = getattr(runner.train_loop.dataloader.dataset, "wrong", None)
+        self._ausam = next(hook for hook in runner.hooks if isinstance(hook, AUSAMHook))
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        batch = self._ausam.batch
+        if self._labels_wrong is not None and batch is not None and len(batch) < batch.size:
+            self._chosen += len(batch)
+            self._wrong += int(self._labels_wrong[batch.indices].sum())
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self.metrics = dict(metrics or {})
+
+    @property
+    def more(self) -> dict[str, float]:
+        """Percent of wrong labels among the chosen samples, where there were both."""
+        return {"wrong_labels_chosen": 100 * self._wrong / self._chosen} if self._chosen else {}
+
+
+def passes_spent(runner: Runner) -> float:
+    """Sample passes of training, as the run's method counted them."""
+    return runner.optim_wrapper.method.cost.passes
+
+
+def at_the_end(cfg: Config, runner: Runner, metric: str, rho: float) -> dict[str, float]:
+    """Score, loss and sharpness on the training samples, as a record names them."""
+    model = runner.model.eval()
+    view = TrainingView(cfg, model)
+    with torch.no_grad():
+        losses = [float(view.loss(batch)) for batch in view.batches()]
+    small, parameters = TrainingView(cfg, model, batch_size=_BATCH), perturbed_parameters(model)
+    rises = [
+        sharpness(lambda batch=batch: small.loss(batch), parameters, [rho])[0]
+        for batch in small.batches(_BATCHES)
+    ]
+    return dict(
+        training_score=view.score(metric),
+        training_loss=statistics.mean(losses),
+        sharpness=statistics.mean(rises),
+        rho=rho,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What a run ran on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "ausam": ausam_core.__version__,
+        "torch": torch.__version__,
+        "mmengine": mmengine.__version__,
+        "python": sys.version.split()[0],
+        "device": device,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

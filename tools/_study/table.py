@@ -1,0 +1,78 @@
+"""A study's records as a Markdown table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+from _study.record import Record, read_records
+from _study.statistics import Estimate, by_arm, difference
+from _study.study import Study
+from ausam_core.errors import AusamError
+
+
+def table(study: Study) -> str:
+    """One line an arm, cheapest first and among equals the best first.
+
+    Differences are paired by seed, with a 95 % t interval; bold where it excludes 0.
+
+    Raises:
+        AusamError: where there are no records, or some that do not belong.
+    """
+    found = by_arm(read_records(study))
+    if not found:
+        raise AusamError(
+            f"{study.folder} holds no records yet; `python tools/study.py run {study.path}` makes "
+            "them"
+        )
+    references = [name for name in study.references if name in found]
+    noisy = any(record.more for runs in found.values() for record in runs.values())
+    heads = ["arm", "passes", "epochs", "seeds", "score"]
+    heads += [f"− {study.arms[name].label}" for name in references]
+    heads += ["on training data", "training loss", "sharpness"]
+    heads += ["wrong labels chosen"] if noisy else []
+    lines = [_line(heads), _line(["---", *["---:"] * (len(heads) - 1)])]
+    for name in ordered(study, found):
+        runs = found[name]
+        cells = [study.arms[name].label, f"{_mean(runs, 'passes') / study.budget:.2f}"]
+        cells += [f"{_mean(runs, 'epochs'):.0f}", str(len(runs)), _spread(runs)]
+        for reference in references:
+            same = reference == name
+            cells.append("" if same else _difference(difference(runs, found[reference]), len(runs)))
+        cells += [f"{_mean(runs, 'training_score'):.1f}", f"{_mean(runs, 'training_loss'):.3f}"]
+        cells.append(f"{_mean(runs, 'sharpness'):.3f}")
+        if noisy:
+            wrong = [r.more["wrong_labels_chosen"] for r in runs.values() if r.more]
+            cells.append(f"{statistics.mean(wrong):.1f} %" if wrong else "")
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def ordered(study: Study, found: Mapping[str, Mapping[int, Record]]) -> list[str]:
+    """Arms by what they cost, and the best of those that cost the same first."""
+    return sorted(found, key=lambda name: (study.arms[name].times, -_mean(found[name], "score")))
+
+
+def _mean(runs: Mapping[int, Record], what: str) -> float:
+    return statistics.mean(getattr(record, what) for record in runs.values())
+
+
+def _spread(runs: Mapping[int, Record]) -> str:
+    scores = [record.score for record in runs.values()]
+    spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+    return f"{statistics.mean(scores):.2f}{spread}"
+
+
+def _difference(found: Estimate | None, runs: int) -> str:
+    if found is None:
+        return "–"
+    text = f"{found.mean:+.2f}".replace("-", "−")
+    if found.n > 1:
+        text += f" ± {found.half:.2f}"
+    if found.n != runs:
+        text += f" (n = {found.n})"
+    return f"**{text}**" if found.excludes_zero else text
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
