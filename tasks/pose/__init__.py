@@ -10,6 +10,10 @@ from . import stand_ins
 
 stand_ins.install()  # first: everything below may import mmpose
 
+from . import bfloat16  # noqa: E402
+
+bfloat16.install()
+
 from .channels_last import ChannelsLastHook  # noqa: E402
 from .check import check_config, check_dataset  # noqa: E402
 from .images import LoadPoseImage  # noqa: E402
