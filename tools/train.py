@@ -19,6 +19,8 @@ from _common import (
     load_config,
     run_tool,
 )
+from _preflight import check_run
+from _rehearsal import RehearsalHook
 from _start import choose_start
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -88,6 +90,7 @@ def make_config(args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if "preprocess_cfg" in cfg:
         cfg.model.setdefault("data_preprocessor", cfg.preprocess_cfg)
+    check_run(cfg)
     choose_start(cfg, args.resume)
     check_task(cfg)
     return cfg
@@ -95,8 +98,9 @@ def make_config(args: argparse.Namespace) -> Config:
 
 def main(argv: list[str] | None = None) -> None:
     """Train."""
-    cfg = make_config(parse_args(argv))
-    build_runner(cfg).train()
+    runner = build_runner(make_config(parse_args(argv)))
+    runner.register_hook(RehearsalHook())
+    runner.train()
 
 
 if __name__ == "__main__":
