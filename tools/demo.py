@@ -20,6 +20,7 @@ from _common import load_config, run_tool
 from _drawing import Skeleton, draw_pose, skeleton_of
 from _pictures import Frame, Output, frames_of
 from _start import require_file
+from mmengine.config import Config, DictAction
 from PIL import Image
 
 from ausam_core.errors import AusamError
@@ -39,6 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--bbox", action="append", metavar="X1,Y1,X2,Y2", help="a person, in pixels, on every frame"
     )
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(argv)
 
@@ -60,6 +62,27 @@ def boxes_on(image: Image.Image, texts: list[str] | None) -> np.ndarray:
     if not texts:
         return np.array([[0, 0, *image.size]], dtype=np.float32)
     return np.stack([parse_bbox(text, image.size) for text in texts])
+
+
+def load_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
+    """The model with its weights; MMEngine would go on with random ones where they do not fit."""
+    require_file(checkpoint, "checkpoint")
+    check_checkpoint(checkpoint)
+
+    from mmpose.apis import init_model  # importable once the task is imported
+
+    model = init_model(cfg, checkpoint, device=device)
+    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = held.get("state_dict", held)
+    for name, weight in model.state_dict().items():
+        there = weights.get(name)
+        if there is None or there.shape != weight.shape:
+            found = "is not in it" if there is None else f"is {tuple(there.shape)} in it"
+            raise AusamError(
+                f"{checkpoint} does not fit {cfg.filename}: {name} is {tuple(weight.shape)} in the "
+                f"model and {found}; name the configuration that it was trained with"
+            )
+    return model
 
 
 def find_poses(model: torch.nn.Module, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
@@ -95,13 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     first = next(frames)  # what is no image, and a box that is none, before a model is built
     boxes_on(first.image, args.bbox)
     output = Output(args.input, args.out)
-    cfg = load_config(args.config)
-    require_file(args.checkpoint, "checkpoint")
-    check_checkpoint(args.checkpoint)
-
-    from mmpose.apis import init_model  # importable once the task is imported
-
-    model = init_model(cfg, args.checkpoint, device=args.device)
+    model = load_model(load_config(args.config, args.cfg_options), args.checkpoint, args.device)
     skeleton, entries, frame = skeleton_of(model.dataset_meta), [], first
     while frame is not None:
         boxes = boxes_on(frame.image, args.bbox)

@@ -10,6 +10,7 @@ and a work folder that already holds checkpoints is not trained over: resume it 
 from __future__ import annotations
 
 import argparse
+import copy
 
 from _common import (
     add_run_arguments,
@@ -92,7 +93,9 @@ def make_config(args: argparse.Namespace) -> Config:
         cfg.model.setdefault("data_preprocessor", cfg.preprocess_cfg)
     check_run(cfg)
     choose_start(cfg, args.resume)
-    check_task(cfg)
+    trained = copy.deepcopy(cfg)  # whoever trains need not have the images of the test
+    trained.test_dataloader = None
+    check_task(trained)
     return cfg
 
 

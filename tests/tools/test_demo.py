@@ -151,3 +151,9 @@ def test_inputs_and_outputs_that_do_not_go_are_refused(demo, checkpoint, fails_w
     assert "broken.mp4" in fails_with(demo.main, broken, *model)
     shutil.copy(IMAGE, empty)
     assert "name another" in fails_with(demo.main, empty, *model, "--out", empty)
+
+
+def test_weights_of_another_model_are_refused(demo, checkpoint, fails_with):
+    argv = [IMAGE, "--config", CONFIG, "--checkpoint", checkpoint]
+    line = fails_with(demo.main, *argv, "--cfg-options", "model.head.out_channels=17")
+    assert "does not fit" in line and "final_layer" in line
