@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from _common import ROOT, check_task, load_config, run_tool, share_cores
-from _drawing import Person, draw_grid, pose_names
+from _drawing import Person, draw_grid, skeleton_of
 from _start import choose_start
 from mmengine.config import DictAction
 from mmengine.hooks import Hook
@@ -134,8 +134,8 @@ def write_result(runner: Runner, witness: Witness, folder: Path) -> None:
         f"{result['images_per_second']:.0f} images/s on {machine()}. Best to worst at even steps."
     )
     people = [to_person(sample) for sample in spread_of(witness.samples)]
-    names = pose_names(runner.val_dataloader.dataset.metainfo)
-    draw_grid(people, names, title, subtitle).save(folder / "predictions.png")
+    skeleton = skeleton_of(runner.val_dataloader.dataset.metainfo)
+    draw_grid(people, skeleton, title, subtitle).save(folder / "predictions.png")
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
