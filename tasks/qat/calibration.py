@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.step_search import best_step
+from tasks.qat.steps import best_step
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tasks.qat.grid import Grid, per_channel
+from tasks.qat.grid import Grid
+from tasks.qat.steps import per_channel
 
 Ste = Literal["clip", "round"]
 

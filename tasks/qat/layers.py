@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ausam_core import in_second_pass
 from tasks.qat.fake_quantize import Recipe, Ste, fake_quantize, gradient_scale
-from tasks.qat.grid import Grid, to_codes
-from tasks.qat.step_search import best_step
+from tasks.qat.grid import Grid
+from tasks.qat.steps import best_step, to_codes
 
 
 @dataclass

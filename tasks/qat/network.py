@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from ausam_core import in_second_pass
 from ausam_core.errors import AusamError
 from tasks.qat.fake_quantize import Recipe, fake_quantize
-from tasks.qat.grid import MIN_STEP
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.policy import LayerRow
+from tasks.qat.step_guard import guard_steps
 
 
 class QuantizedNetwork(nn.Module):
@@ -35,6 +36,12 @@ class QuantizedNetwork(nn.Module):
         self.body, self.behaviour, self.table = body, behaviour, table
         # not in the state: the latent weights as they were in the ascent pass
         self._before: list[Tensor] = []
+        guard_steps(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is guarded too."""
+        super().__setstate__(state)
+        guard_steps(self)
 
     def forward(self, inputs: Tensor) -> Tensor:
         with self.quantized_weights():
@@ -80,12 +87,13 @@ class QuantizedNetwork(nn.Module):
             if low == high == 0.0 and name in self.activations():
                 raise AusamError(
                     f"the activation step of {name} is 0: the network was never calibrated; train "
-                    "it with tools/train.py, or call tasks.qat.calibrate(network, batches)"
+                    "it with tools/train.py, or call tasks.qat.calibrate(network, loader)"
                 )
-            if not MIN_STEP < low <= high < float("inf"):
+            if not 0.0 < low <= high < float("inf"):
                 raise AusamError(
-                    f"the step of {name} became {low if not low > MIN_STEP else high}; lower the "
-                    "learning rate, or the one of the steps alone (lr_mult in paramwise_cfg)"
+                    f"the step of {name} became {high if low > 0.0 else low}; lower the "
+                    "learning rate, or that of the steps alone (a parameter group of their own, in "
+                    "MMEngine optim_wrapper.paramwise_cfg.step_lr_mult)"
                 )
 
     def _weights(self, layers: list[QuantConv2d | QuantLinear]) -> list[Tensor]:

@@ -15,9 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
 from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, OrderedMean, Rescale, ToCodes
-from tasks.qat.grid import MIN_STEP
 from tasks.qat.layers import ActivationQuantizer, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.steps import FLOOR
 
 _RELU = (F.relu, torch.relu, "relu", "relu_")
 _PASSES = (nn.Identity, nn.Dropout)
@@ -67,7 +67,7 @@ class _Lowering:
         inputs = [self.done[a] for a in node.args if isinstance(a, fx.Node)]
         module = self.body.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(module, ActivationQuantizer):
-            step = module.step.clamp(min=MIN_STEP)
+            step = module.step.clamp(min=FLOOR)
             return self.add(node.target, ToCodes(step, module.grid), inputs)
         if isinstance(module, (QuantConv2d, QuantLinear)):
             return self.layer(node, module, inputs)
@@ -124,7 +124,7 @@ class _Lowering:
                 f"the sums of layer {node.target} may reach {sums.bound}, which no accumulator "
                 "holds exactly; use fewer bits there"
             )
-        unit = quantizer.step.double() * layer.step.double().clamp(min=MIN_STEP)
+        unit = quantizer.step.double() * layer.step.double().clamp(min=FLOOR)
         unit = unit.expand(len(layer.weight)).clone()
         offset = torch.zeros_like(unit) if layer.bias is None else layer.bias.double()
         multiplier = unit

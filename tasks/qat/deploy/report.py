@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tasks.qat.deploy.export import Storage, storage_of
-from tasks.qat.grid import per_channel
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.steps import is_step, per_channel
 
 _STORED_BITS = {"int2": 2, "int4": 4, "int8": 8}
 
@@ -104,7 +104,7 @@ def totals(network: QuantizedNetwork, layers: list[LayerReport]) -> dict[str, An
     floats = [
         value
         for name, value in network.state_dict().items()
-        if value.is_floating_point() and not name.endswith("step")
+        if value.is_floating_point() and not is_step(name)
     ]
     fp32 = 4 * sum(value.numel() for value in floats)
     packed = sum(layer.bytes for layer in layers) + 8 * len(network.activations())

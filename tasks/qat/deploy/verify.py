@@ -54,21 +54,21 @@ class Verification:
 
 
 def read_model(path: str | Path) -> tuple[Any, dict[str, str]]:
-    """An ONNX file and what ``tools/deploy.py export`` wrote into it.
+    """An ONNX file and what ``tools/qat.py export`` wrote into it.
 
     Raises:
         AusamError: for a file that is missing, no ONNX file, or not one of ours.
     """
     onnx = require("onnx", for_int2=True)
     if not Path(path).is_file():
-        raise AusamError(f"there is no file {path}; write one with tools/deploy.py export")
+        raise AusamError(f"there is no file {path}; write one with tools/qat.py export")
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf raises its own kinds
         raise AusamError(f"{path} is no ONNX file, or a damaged one ({error})") from error
     facts = {entry.key: entry.value for entry in model.metadata_props}
     if not {"style", "weights"} <= facts.keys():
-        raise AusamError(f"{path} was not written by tools/deploy.py export; it names no style")
+        raise AusamError(f"{path} was not written by tools/qat.py export; it names no style")
     return model, facts
 
 

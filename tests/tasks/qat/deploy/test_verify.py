@@ -151,7 +151,7 @@ def test_a_truncated_file_and_a_strange_one_are_refused(tmp_path):
     model = onnx.ModelProto.FromString(data)
     model.ClearField("metadata_props")
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(AusamError, match="not written by tools/deploy.py"):
+    with pytest.raises(AusamError, match="not written by tools/qat.py"):
         read_model(path)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.steps import is_step
 
 PREFIX = "net."
 """What the names of the network's weights begin with in a classifier's checkpoint."""
@@ -33,7 +34,7 @@ def load_float(network: QuantizedNetwork, path: str | Path) -> None:
     wanted = {
         name.removeprefix("body."): value
         for name, value in network.state_dict().items()
-        if not name.endswith("step")
+        if not is_step(name)
     }
     _compare(found, wanted, path)
     with torch.no_grad():

@@ -12,9 +12,9 @@ from torch import nn
 
 from ausam_core.errors import AusamError
 from tasks.qat.check import check_config
-from tasks.qat.hooks import KEY
+from tasks.qat.mmengine.quantization_hook import KEY
 from tasks.qat.oscillation import Oscillation
-from tests.tasks.qat.runs import ROOT, Kill, config, float_checkpoint, train
+from tests.tasks.qat.mmengine.runs import ROOT, Kill, config, float_checkpoint, train
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_steps_that_became_nan_stop_the_run_by_name(tmp_path, floats):
 def test_two_ranks_end_with_the_same_network(tmp_path, floats):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "-m", "tests.tasks.qat.runs", floats, str(tmp_path)],
+        [*command, "-m", "tests.tasks.qat.mmengine.runs", floats, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=300,
