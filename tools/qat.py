@@ -82,7 +82,8 @@ def export(args: argparse.Namespace) -> int:
     model = load_classifier(args.checkpoint, args.cfg_options)
     images, _, _ = next(test_batches(model, images=1))
     facts = {"checkpoint": str(Path(args.checkpoint).resolve())}
-    onnx_model = to_onnx(lower(model.net), tuple(images.shape[1:]), args.style, args.weights, facts)
+    shape = tuple(images.shape[1:])
+    onnx_model = to_onnx(lower(model.net, shape), shape, args.style, args.weights, facts)
     if args.input == "pixels":
         preprocessor = model.data_preprocessor
         if preprocessor.size is not None:

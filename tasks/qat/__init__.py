@@ -1,14 +1,14 @@
 """Quantization-aware training: the paper's Appendix B.4, and on to an integer ONNX file.
 
-In a loop of one's own, in plain PyTorch::
+From a float network to the file, in plain PyTorch::
 
-    network = convert(float_network, Policy(weight_bits=2, activation_bits=4))
+    network = quantize(model, images, Policy(weight_bits=2, activation_bits=4))
     calibrate(network, loader)
     method = SAM(optimizer, network, rho=0.05, exclude=[STEPS])
     adapt_to_method(network, method)
     for images, labels in loader:
         method.step(lambda: F.cross_entropy(network(images), labels, reduction="none"))
-    integers = lower(network)             # tasks.qat.deploy.lower
+    export(network, images, "model.onnx")
 
 For MMEngine put `tasks.qat.mmengine` beside `tasks.classification` under a config's
 `custom_imports`.
@@ -21,7 +21,9 @@ from tasks.qat.method import adapt_to_method
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import Policy
+from tasks.qat.quantize import export, quantize
 from tasks.qat.steps import STEPS
+from tasks.qat.weights import load_weights
 
 __all__ = [
     "STEPS",
@@ -33,4 +35,7 @@ __all__ = [
     "check_config",
     "convert",
     "dampen",
+    "export",
+    "load_weights",
+    "quantize",
 ]

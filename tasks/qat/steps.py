@@ -26,6 +26,8 @@ LARGEST_CHANGE = 0.1
 """The largest change of a step in one update, as a share of it."""
 CANDIDATES = 80
 """Steps that are tried, between 0.05 and 1.5 times the step that just holds the largest value."""
+_ENOUGH, _AT_ONCE = 1 << 13, 1 << 18
+"""How many values of a channel the search looks at, evenly spread; how many values at once."""
 
 
 def is_step(name: str) -> bool:
@@ -64,19 +66,29 @@ def best_step(values: Tensor, grid: Grid, *, channels: bool) -> Tensor:
     Returns:
         Steps at the floor or above, fp32. What is all zero gets step 1, and keeps its zeros.
     """
-    rows = values.detach().float().flatten(1) if channels else values.detach().float().view(1, -1)
+    if not channels:
+        return _best_of_rows(values.detach().float().view(1, -1), grid, stride=1).squeeze(0)
+    rows = values.detach().flatten(1)
+    stride = rows.shape[1] // _ENOUGH | 1  # odd, to visit all positions of a kernel
+    # A few rows at a time, so that what is tried stays in the cache.
+    parts = rows.split(max(1, _AT_ONCE // rows.shape[1]))
+    return torch.cat([_best_of_rows(part.float(), grid, stride) for part in parts])
+
+
+def _best_of_rows(rows: Tensor, grid: Grid, stride: int) -> Tensor:
+    """The best step of each row, by each ``stride``-th of its values."""
     largest = rows.abs().amax(1)
     reach = torch.where(largest > 0, largest, float(grid.high)) / grid.high
+    sample = rows[:, ::stride]
     best = reach.clone()
     error = torch.full_like(best, torch.inf)
     for factor in torch.linspace(0.05, 1.5, CANDIDATES).tolist():
         step = reach * factor
-        found = (to_codes(rows, step, grid) * step[:, None]).sub_(rows).square_().sum(1)
+        found = (to_codes(sample, step, grid) * step[:, None]).sub_(sample).square_().sum(1)
         better = found < error
         best, error = torch.where(better, step, best), torch.where(better, found, error)
     # pretrained networks have channels that weight decay has shrunk to almost nothing
-    best = torch.where(largest > 0, best, 1.0).clamp_(min=FLOOR)
-    return best if channels else best.squeeze(0)
+    return torch.where(largest > 0, best, 1.0).clamp_(min=FLOOR)
 
 
 @torch.no_grad()

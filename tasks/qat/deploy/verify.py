@@ -1,4 +1,8 @@
-"""Hold an ONNX file to its promise: the integer network of its checkpoint, to the bit."""
+"""Hold an ONNX file to its promise: the integer network of its checkpoint, to the bit.
+
+And, before that, hold the integer network to what was trained: a file that repeats a wrong integer
+network is wrong.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ import torch
 from torch import Tensor, fx
 
 from ausam_core.errors import AusamError
-from tasks.qat.deploy.export import ACCUMULATOR, VALUES, to_onnx
+from tasks.qat.deploy.agreement import Agreement, compare_with_training, flat_outputs
+from tasks.qat.deploy.export import with_inner_names
 from tasks.qat.deploy.integer import Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
@@ -31,6 +36,7 @@ class Verification:
 
     Attributes:
         style: of the file.
+        training: how the integer network agrees with the training graph.
         differences: constants and nodes of the file that are not those of the checkpoint.
         layers: for each layer, how many numbers differ, and of how many: sums (``exact``), or
             codes of its input (``qdq``).
@@ -43,6 +49,7 @@ class Verification:
     """
 
     style: str
+    training: Agreement
     differences: list[str]
     layers: dict[str, tuple[int, int]] = field(default_factory=dict)
     images: int = 0
@@ -92,7 +99,7 @@ def verify(
     Raises:
         AusamError: where ONNX Runtime is missing or does not take the file.
     """
-    deployed, found = lower(network), None
+    found = None
     names = ("training graph", "integer network", "ONNX file")
     right = dict.fromkeys(names, 0)
     agree = 0
@@ -101,27 +108,40 @@ def verify(
         given = pixels if of_pixels else images
         if found is None:
             shape = tuple(images.shape[1:])
-            expected = to_onnx(deployed, shape, facts["style"], facts["weights"], facts)
+            deployed = lower(network, shape)
+            expected, inner = with_inner_names(
+                deployed, shape, facts["style"], facts["weights"], facts
+            )
             if of_pixels:
                 expected = take_pixels(expected, *statistics)
-            found = Verification(facts["style"], compare(model, expected))
-            run = _session(model)
+            training = compare_with_training(network, deployed, images[:LAYERS_OF])
+            found = Verification(facts["style"], training, compare(model, expected))
+            run = Session(model)
             inside = compare_sums if found.style == "exact" else compare_codes
-            found.layers = inside(deployed, model, images[:LAYERS_OF], given[:LAYERS_OF])
-        answers = dict(zip(names, (network(images), deployed(images), run(given)), strict=True))
-        for name, logits in answers.items():
-            right[name] += int((logits.argmax(1) == labels).sum())
-        ours, theirs = answers["integer network"], answers["ONNX file"]
+            found.layers = inside(deployed, model, inner, images[:LAYERS_OF], given[:LAYERS_OF])
+        answers = [flat_outputs(a) for a in (network(images), deployed(images), run(given))]
+        if answers[0][0].dim() == 2:  # class scores
+            for name, outputs in zip(names, answers, strict=True):
+                right[name] += int((outputs[0].argmax(1) == labels).sum())
+        ours, theirs = (torch.cat([o.flatten(1) for o in outputs], 1) for outputs in answers[1:])
         found.images += len(images)
         found.equal += int((ours == theirs).all(1).sum())
         found.largest = max(found.largest, float((ours - theirs).abs().max()))
-        agree += int((ours.argmax(1) == theirs.argmax(1)).sum())
+        agree += int(_same_choice(*answers[1:]).sum())
     if found is None:
         raise AusamError("there is no image to verify with; take --images 1 or more")
     found.agreement = agree / found.images
     found.accuracy = {name: 100 * count / found.images for name, count in right.items()}
     found.broken = _broken(found)
     return found
+
+
+def _same_choice(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """``[N]``: whether the largest value along the last dimension is at the same place everywhere,
+    in all outputs."""
+    pairs = zip(ours, theirs, strict=True)
+    same = [a.argmax(-1) == b.argmax(-1) for a, b in pairs]
+    return torch.stack([s.view(len(s), -1).all(1) for s in same]).all(0)
 
 
 def compare(model: Any, expected: Any) -> list[str]:
@@ -149,25 +169,26 @@ def compare(model: Any, expected: Any) -> list[str]:
 
 
 def compare_sums(
-    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
+    deployed: fx.GraphModule, model: Any, inner: dict[str, str], images: Tensor, given: Tensor
 ) -> dict[str, tuple[int, int]]:
     """For each layer how many of its sums differ between module and file, and of how many.
 
-    ``given`` is what the file takes, ``images`` or their pixels.
+    ``inner`` names what holds them in the file; ``given`` is what the file takes, ``images`` or
+    their pixels.
     """
     ours = _outputs(deployed, Accumulate, images)
+    theirs = Session(model, [inner[name] for name in ours])(given)
     names = [name.removesuffix(".accumulate") for name in ours]
-    theirs = _session(model, [name + ACCUMULATOR for name in names])(given, every=True)
     pairs = zip(ours.values(), theirs, strict=True)
     return dict(zip(names, (_differing(*pair) for pair in pairs), strict=True))
 
 
 def compare_codes(
-    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
+    deployed: fx.GraphModule, model: Any, inner: dict[str, str], images: Tensor, given: Tensor
 ) -> dict[str, tuple[int, int]]:
     """For each quantized tensor how many codes flipped between module and file, and of how many."""
     ours = _outputs(deployed, ToCodes, images)
-    theirs = _session(model, [name + VALUES for name in ours])(given, every=True)
+    theirs = Session(model, [inner[name] for name in ours])(given)
     found = {}
     for (name, codes), values in zip(ours.items(), theirs, strict=True):
         step = deployed.get_submodule(name).step.float()  # as the file holds it
@@ -198,7 +219,12 @@ def _differing(ours: Tensor, theirs: Tensor) -> tuple[int, int]:
 
 def report(found: Verification) -> str:
     """The findings as text."""
-    lines = [f"style {found.style}, {found.images} images"]
+    ties, codes = (sum(counts) for counts in zip(*found.training.ties.values(), strict=True))
+    lines = [
+        f"style {found.style}, {found.images} images",
+        f"training graph and integer network: {ties} of {codes} codes differ, ties within "
+        f"{found.training.farthest:.1g} of a code; outputs within {found.training.output:.1g}",
+    ]
     what = "sums" if found.style == "exact" else "codes"
     for name, (differ, total) in found.layers.items():
         lines.append(f"  {what} of {name:<24} {differ:>8} of {total:>9} differ")
@@ -207,13 +233,14 @@ def report(found: Verification) -> str:
     lines.append(f"logits equal to the bit on {found.equal} of {found.images} images")
     lines.append(f"largest difference of a logit: {found.largest:.3g}")
     lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
-    lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
+    if any(found.accuracy.values()):
+        lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
     lines += [f"BROKEN: {sentence}" for sentence in found.broken]
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 
 
 def _broken(found: Verification) -> list[str]:
-    broken = list(found.differences[:10])
+    broken = [*found.training.broken[:3], *found.differences[:10]]
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
     for name, (differ, total) in found.layers.items():
@@ -227,30 +254,33 @@ def _broken(found: Verification) -> list[str]:
     return broken
 
 
-def _session(model: Any, outputs: list[str] | None = None) -> Any:
-    """A function from images to logits, or to the named values inside the graph."""
-    runtime = require("onnxruntime", for_int2=model.opset_import[0].version >= 25)
-    if outputs:
-        onnx = require("onnx", for_int2=True)
-        model = onnx.ModelProto.FromString(model.SerializeToString())
-        for name in outputs:
-            model.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # the runtime raises its own kinds
-        raise AusamError(
-            f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
-        ) from error
+class Session:
+    """A function from images to what a file gives, or to the named values inside its graph.
 
-    (taken,) = session.get_inputs()
+    Raises:
+        AusamError: where ONNX Runtime is missing or does not take the file.
+    """
 
-    def run(images: Tensor, every: bool = False) -> Any:
+    def __init__(self, model: Any, outputs: list[str] | None = None) -> None:
+        runtime = require("onnxruntime", for_int2=model.opset_import[0].version >= 25)
+        if outputs:
+            onnx = require("onnx", for_int2=True)
+            model = onnx.ModelProto.FromString(model.SerializeToString())
+            for name in outputs:
+                model.graph.output.append(onnx.ValueInfoProto(name=name))
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = runtime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime raises its own kinds
+            raise AusamError(
+                f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
+            ) from error
+        self._outputs = outputs
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        (taken,) = self._session.get_inputs()
         feeds = {taken.name: np.ascontiguousarray(images.numpy())}
-        answers = session.run(outputs, feeds)
-        return [torch.from_numpy(a) for a in answers] if every else torch.from_numpy(answers[0])
-
-    return run
+        return [torch.from_numpy(value) for value in self._session.run(self._outputs, feeds)]
