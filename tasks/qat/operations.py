@@ -26,6 +26,7 @@ from ausam_core.errors import AusamError
 from tasks.qat.graph import InTraining
 
 Value = Any  # a node, a number, or a tuple of them
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ class Signs:
         call = call_of(self._body, node)
         if call is None or call.operation == "layer":
             return False
-        return _OPERATIONS[call.operation](self, **call.arguments)
+        function = _OPERATIONS[call.operation]
+        parameters = inspect.signature(function).parameters
+        named = {n: v for n, v in call.arguments.items() if parameters[n].kind not in _VARIABLE}
+        return function(self, **named)
 
 
 _OPERATIONS: dict[str, Callable[..., bool]] = {}

@@ -141,10 +141,15 @@ def mean(low: Lowering, node: fx.Node, input, dim=None, keepdim=False):
     shape, dims = low.shapes.of(input), low.number(dim)
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
     rank = len(shape) + 1
-    if rank != 4 or None in dims or sorted(d % rank for d in dims) != [2, 3]:
-        raise _refuse(node, "but over height and width of [N, C, H, W], dim=(2, 3)")
-    pooled = average(low, node.name, input, *(adaptive_windows(size, 1) for size in shape[1:]))
-    return pooled if keepdim else low.add(f"{node.name}.flat", Reshape(shape[:1]), pooled)
+    over = set() if None in dims else {d % rank for d in dims}
+    if rank != 4 or not over or not over <= {2, 3}:
+        raise _refuse(node, "but over height or width of [N, C, H, W], or both, dim=(2, 3)")
+    windows = [
+        adaptive_windows(size, 1 if axis in over else size)
+        for axis, size in enumerate(shape[1:], 2)
+    ]
+    pooled = average(low, node.name, input, *windows)
+    return pooled if keepdim else low.add(f"{node.name}.flat", Reshape(low.shapes.of(node)), pooled)
 
 
 @_rule
