@@ -123,9 +123,7 @@ def _trace_in_mode(network: nn.Module, training: bool) -> fx.GraphModule:
 def _follow_the_mode(body: fx.GraphModule, in_training: fx.GraphModule, name: str) -> None:
     """Replace the calls of ``body``, traced in evaluation, that are others in training."""
     ours, theirs = list(body.graph.nodes), list(in_training.graph.nodes)
-    alike = len(ours) == len(theirs) and all(
-        a.op == b.op and a.target == b.target for a, b in zip(ours, theirs, strict=True)
-    )
+    alike = len(ours) == len(theirs) and all(map(_is_the_same_call, ours, theirs))
     if not alike:
         warnings.warn(
             f"{name} computes something else in training than in evaluation (auxiliary outputs, "
@@ -152,6 +150,14 @@ def _follow_the_mode(body: fx.GraphModule, in_training: fx.GraphModule, name: st
     for module in body.modules():
         if isinstance(module, InTraining):
             module.train(body.training)
+
+
+def _is_the_same_call(node: fx.Node, other: fx.Node) -> bool:
+    """Whether two nodes call the same thing; arguments of a function may differ."""
+    same = node.op == other.op and node.target == other.target
+    if node.op == "call_function":
+        return same
+    return same and str((node.args, node.kwargs)) == str((other.args, other.kwargs))
 
 
 def _constants(node: fx.Node) -> tuple[tuple, dict]:

@@ -86,10 +86,18 @@ class Oscillation:
         names = ("codes", "direction", "frequency", "average", "frozen")
         return {name: getattr(self, name) for name in names}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on from :meth:`state_dict`, if it watched the same weights.
+
+        Returns:
+            Whether it did; else counting begins anew, as where freezing, which watches all weights,
+            is switched on in the middle of training.
+        """
+        if any(state[name].shape != getattr(self, name).shape for name in state):
+            return False
         for name, value in state.items():
             setattr(self, name, value.to(getattr(self, name)))
+        return True
 
     @torch.no_grad()
     def _codes(self) -> Tensor:

@@ -80,8 +80,12 @@ class QuantizationHook(Hook):
         print_log(f"quantized layers:\n{format_table(self._network.table)}", logger="current")
         # Freezing must see every weight; a rate needs a sample.
         self.oscillation = Oscillation(self._network, per_layer=None if self.freezing else 4096)
-        if self._state is not None:
-            self.oscillation.load_state_dict(self._state)
+        if self._state is not None and not self.oscillation.load_state_dict(self._state):
+            print_log(
+                "the resumed run watched other weights for oscillation, as freezing was switched "
+                "since; counting begins anew",
+                logger="current",
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -121,3 +121,13 @@ def test_the_state_comes_back():
     other.load_state_dict(tracker.state_dict())
     assert all(torch.equal(v, tracker.state_dict()[k]) for k, v in other.state_dict().items())
     assert tracker.frequency.any()
+
+
+def test_counting_begins_anew_where_the_state_watched_other_weights():
+    network = quantized()
+    sample, every = Oscillation(network, per_layer=50), Oscillation(network, per_layer=None)
+    sample.count()
+    assert not every.load_state_dict(sample.state_dict())
+    every.count()
+    every.freeze(0.5)
+    assert Oscillation(network, per_layer=50).load_state_dict(sample.state_dict())
