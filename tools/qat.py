@@ -5,8 +5,9 @@
     python tools/qat.py report work_dirs/resnet18_slim_ausam/epoch_12.pth -o report
     python tools/qat.py diagnose work_dirs/resnet18_slim_ausam/epoch_12.pth --images 256
 
-`export --style exact` gives a file whose logits equal those of the integer network to the bit;
-`--style qdq` the standard form for other tools. `verify` ends with code 1 where a promise is
+`export` gives a file whose logits equal those of the integer network to the bit in ONNX Runtime;
+`--target openvino` and `--target portable` one that other engines read, `--style qdq` the standard
+form for tools that quantize further. `verify` ends with code 1 where a promise is
 broken. `diagnose` prints the rank correlation of AUSAM's score with the true gradient norm, for
 both places that ε can be added to: latent weights, Q(w + ε), and quantized ones, Q(w) + ε. onnx and
 onnxruntime are in the extra `export`: pip install "ausam[export]".
@@ -24,6 +25,7 @@ from _common import run_tool
 from mmengine.config import DictAction
 
 from ausam_core.errors import AusamError
+from tasks.qat.deploy.engines import ENGINES, TARGETS, form_of
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.picture import draw
@@ -39,8 +41,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Export, verify, describe a quantized network")
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="write an ONNX file")
-    export.add_argument("--style", choices=["exact", "qdq"], default="exact")
-    export.add_argument("--weights", choices=["int2", "int8"], default="int2")
+    export.add_argument(
+        "--target", choices=list(TARGETS), default="onnxruntime", help="what will read the file"
+    )
+    export.add_argument("--style", choices=["exact", "portable", "qdq"], help="(default: target's)")
+    export.add_argument("--weights", choices=["int2", "int8"], help="(default: target's)")
     export.add_argument(
         "--input",
         choices=["images", "pixels"],
@@ -52,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     check.add_argument("model", help="file of `export`")
     check.add_argument("--checkpoint", help="where the checkpoint is now (default: the file knows)")
     check.add_argument("--images", type=int, help="how many test images (default: all)")
+    check.add_argument("--engine", choices=ENGINES, default="onnxruntime", help="what runs it")
     describe = commands.add_parser("report", help="bits, sizes, codes and noise, layer by layer")
     describe.add_argument("-o", "--out", help="folder for report.txt, report.json and report.png")
     diagnosis = commands.add_parser("diagnose", help="scores of AUSAM against gradient norms")
@@ -83,7 +89,8 @@ def export(args: argparse.Namespace) -> int:
     images, _, _ = next(test_batches(model, images=1))
     facts = {"checkpoint": str(Path(args.checkpoint).resolve())}
     shape = tuple(images.shape[1:])
-    onnx_model = to_onnx(lower(model.net, shape), shape, args.style, args.weights, facts)
+    form = form_of(args.target, args.style, args.weights)
+    onnx_model = to_onnx(lower(model.net, shape), shape, form.style, form.weights, facts)
     if args.input == "pixels":
         preprocessor = model.data_preprocessor
         if preprocessor.size is not None:
@@ -93,7 +100,7 @@ def export(args: argparse.Namespace) -> int:
             )
         onnx_model = take_pixels(onnx_model, preprocessor.mean, preprocessor.std)
     out.write_bytes(onnx_model.SerializeToString())
-    print(f"{out}: {out.stat().st_size / 1e6:.3f} MB, style {args.style}, weights {args.weights}")
+    print(f"{out}: {out.stat().st_size / 1e6:.3f} MB, style {form.style}, weights {form.weights}")
     return 0
 
 
@@ -108,7 +115,7 @@ def check(args: argparse.Namespace) -> int:
     model = load_classifier(path, args.cfg_options)
     statistics = model.data_preprocessor.mean, model.data_preprocessor.std
     batches = test_batches(model, args.images)
-    found = verify(model.net, onnx_model, facts, batches, statistics)
+    found = verify(model.net, onnx_model, facts, batches, statistics, args.engine)
     print(report(found))
     return 1 if found.broken else 0
 

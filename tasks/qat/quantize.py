@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tasks.qat.calibration import images_of
 from tasks.qat.convert import convert
 from tasks.qat.deploy.agreement import hold_to_training
+from tasks.qat.deploy.engines import form_of
 from tasks.qat.deploy.export import Storage, Style, to_onnx
 from tasks.qat.deploy.lower import check_deployable, lower
 from tasks.qat.network import QuantizedNetwork
@@ -50,8 +51,9 @@ def export(
     network: QuantizedNetwork,
     example: Any,
     path: str | Path,
-    style: Style = "exact",
-    weights: Storage = "int2",
+    target: str = "onnxruntime",
+    style: Style | None = None,
+    weights: Storage | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Write a trained network as an integer ONNX file.
@@ -63,8 +65,10 @@ def export(
         network: calibrated and trained.
         example: some real images ``[N, C, H, W]``, or a batch that begins with them.
         path: of the file; one that is there is replaced.
-        style: ``"exact"``, whose results equal the integer network's to the bit, or ``"qdq"``.
-        weights: ``"int2"``, or ``"int8"`` for readers older than opset 25.
+        target: what will read the file: ``"onnxruntime"`` (equal to the integer network to the
+            bit), ``"openvino"``, or ``"portable"`` (no type and no operator that is not common; a
+            code may differ by one at a tie).
+        style, weights: take the place of the target's, see :mod:`tasks.qat.deploy.export`.
         metadata: goes into the file.
 
     Returns:
@@ -77,7 +81,8 @@ def export(
     shape = tuple(images.shape[1:])
     deployed = lower(network, shape)
     hold_to_training(network, deployed, images)
-    model = to_onnx(deployed.cpu(), shape, style, weights, metadata)
+    form = form_of(target, style, weights)
+    model = to_onnx(deployed.cpu(), shape, form.style, form.weights, metadata)
     path = Path(path)
     path.write_bytes(model.SerializeToString())
     return path

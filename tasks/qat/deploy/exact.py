@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from tasks.qat.deploy.emitter import Emitter, conv_attributes
+from tasks.qat.deploy.emitter import Emitter, conv_attributes, storage_of
 from tasks.qat.deploy.integer import Accumulate, Rescale, Table, ToCodes
 
 ACCUMULATOR = ".accumulator"
@@ -18,19 +18,19 @@ ACCUMULATOR = ".accumulator"
 class Exact(Emitter):
     """See the module."""
 
-    real = "float64"
+    real, real_type = "float64", "DOUBLE"
 
     def begin(self, images: str) -> str:
-        return self.cast(images, "DOUBLE", "images.double")
+        return self.cast(images, self.real_type, "images.real")
 
     def output(self, values: str, name: str) -> str:
         return self.cast(values, "FLOAT", name)
 
     def codes(self, node: fx.Node, module: ToCodes, values: str) -> str:
         name, grid = node.target, module.grid
-        step = self.graph.constant(f"{name}.step", module.step, "float64")
-        low = self.graph.constant(f"low{grid.low}", grid.low, "float64")
-        high = self.graph.constant(f"high{grid.high}", grid.high, "float64")
+        step = self.graph.constant(f"{name}.step", module.step, self.real)
+        low = self.graph.constant(f"low{grid.low}", grid.low, self.real)
+        high = self.graph.constant(f"high{grid.high}", grid.high, self.real)
         scaled = self.graph.add("Div", [values, step], f"{name}.scaled")
         rounded = self.graph.add("Round", [scaled], f"{name}.rounded")
         clipped = self.graph.add("Clip", [rounded, low, high], f"{name}.clipped")
@@ -44,7 +44,7 @@ class Exact(Emitter):
 
     def rescale(self, node: fx.Node, module: Rescale, values: str) -> str:
         if module.unit is not None:  # behind sums
-            values = self.cast(values, "DOUBLE", f"{node.target}.sums")
+            values = self.cast(values, self.real_type, f"{node.target}.sums")
         return self.affine(node, module, values, module.multiplier)
 
     def table(self, node: fx.Node, module: Table, codes: str) -> str:
@@ -57,7 +57,10 @@ class Exact(Emitter):
         output = name + ACCUMULATOR
         if module.wide and module.conv is not None:
             return self._wide_conv(name, module, codes, output)
-        weight = self.stored_weight(name, module, 1.0)
+        kind = storage_of(module.weight_grid, self.weights)
+        weight = self.graph.constant(f"{name}.codes", module.codes.cpu().numpy(), kind)
+        # A Cast, as runtimes do not fold a DequantizeLinear of constants, nor pack what it gives.
+        weight = self.cast(weight, "FLOAT", f"{name}.weight")
         if module.conv is not None:
             return self.graph.add("Conv", [codes, weight], output, **conv_attributes(module))
         if module.wide:

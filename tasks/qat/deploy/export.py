@@ -1,7 +1,8 @@
-"""An integer network as an ONNX file, in two styles.
+"""An integer network as an ONNX file, in three styles.
 
 ``exact`` repeats the integer network operation by operation: its results equal those of the torch
-module to the bit. ``qdq`` is the standard form with QuantizeLinear and DequantizeLinear, for other
+module to the bit. ``portable`` is the same in types that every engine has, with fp32 where
+``exact`` has fp64. ``qdq`` is the standard form with QuantizeLinear and DequantizeLinear, for other
 tools; the same numbers in another order of roundings, so a code may flip now and then.
 
 Weights lie in 2 bits (``int2``) or in 8 (``int8``, for readers older than opset 25). No runtime has
@@ -20,10 +21,12 @@ from ausam_core.errors import AusamError
 from tasks.qat.deploy.emitter import shape_of
 from tasks.qat.deploy.exact import Exact
 from tasks.qat.deploy.onnx_graph import OnnxGraph
+from tasks.qat.deploy.portable import Portable
 from tasks.qat.deploy.qdq import Qdq
 
-Style = Literal["exact", "qdq"]
+Style = Literal["exact", "portable", "qdq"]
 Storage = Literal["int2", "int8"]
+_EMITTERS = {"exact": Exact, "portable": Portable, "qdq": Qdq}
 
 
 def to_onnx(
@@ -58,14 +61,17 @@ def with_inner_names(
     metadata: dict[str, str] | None = None,
 ) -> tuple[Any, dict[str, str]]:
     """As :func:`to_onnx`; and for each quantizer and sum of the network its name in the file."""
-    if style not in ("exact", "qdq") or weights not in ("int2", "int8"):
+    if style not in _EMITTERS or weights not in ("int2", "int8"):
         raise AusamError(
-            f"style must be exact or qdq and weights int2 or int8, found {style} and {weights}"
+            f"style must be exact, portable or qdq and weights int2 or int8, found {style} and "
+            f"{weights}"
         )
+    if style == "portable" and weights == "int2":
+        raise AusamError('a portable file has no 2-bit types; take weights="int8"')
     with torch.no_grad():
         ShapeProp(deployed).propagate(torch.zeros(2, *image_shape))
     graph = OnnxGraph(int2=weights == "int2")
-    emitter = {"exact": Exact, "qdq": Qdq}[style](deployed, graph, weights)
+    emitter = _EMITTERS[style](deployed, graph, weights)
     for node in deployed.graph.nodes:
         emitter.emit(node)
     results = [n for n in deployed.graph.nodes if n.op == "call_method" and n.target == "float"]

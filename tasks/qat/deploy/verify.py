@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from ausam_core.errors import AusamError
 from tasks.qat.deploy.agreement import Agreement, compare_with_training, flat_outputs
+from tasks.qat.deploy.engines import Session
 from tasks.qat.deploy.export import with_inner_names
 from tasks.qat.deploy.integer import Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
 from tasks.qat.deploy.pixels import KEY, take_pixels
+from tasks.qat.deploy.qdq import VALUES
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
-"""The share of images on which ``qdq`` must choose the class of the integer network."""
+"""The share of images on which a file must choose the class of the integer network."""
 LAYERS_OF = 32
 """Images that are compared layer by layer; what is inside is large."""
 
@@ -39,7 +40,8 @@ class Verification:
         training: how the integer network agrees with the training graph.
         differences: constants and nodes of the file that are not those of the checkpoint.
         layers: for each layer, how many numbers differ, and of how many: sums (``exact``), or
-            codes of its input (``qdq``).
+            codes of its input (the other styles).
+        apart: by how much a code differs at most (not ``exact``).
         images: how many were run.
         equal: on how many the logits are equal to the bit.
         largest: the largest difference of a logit.
@@ -52,6 +54,7 @@ class Verification:
     training: Agreement
     differences: list[str]
     layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    apart: int = 0
     images: int = 0
     equal: int = 0
     largest: float = 0.0
@@ -86,6 +89,7 @@ def verify(
     facts: dict[str, str],
     batches: Iterable[tuple[Tensor, Tensor, Tensor]],
     statistics: tuple[Tensor, Tensor] | None = None,
+    engine: str = "onnxruntime",
 ) -> Verification:
     """Compare a file with the network that it was made of.
 
@@ -95,9 +99,10 @@ def verify(
         batches: normalised images ``[N, C, H, W]``, labels ``[N]`` and pixels, uint8
             ``[N, H, W, C]``, which a file of that form is given.
         statistics: mean and std of the normalisation, for such a file.
+        engine: what runs the file, see :mod:`tasks.qat.deploy.engines`.
 
     Raises:
-        AusamError: where ONNX Runtime is missing or does not take the file.
+        AusamError: where ONNX Runtime or the engine is missing or does not take the file.
     """
     found = None
     names = ("training graph", "integer network", "ONNX file")
@@ -116,9 +121,12 @@ def verify(
                 expected = take_pixels(expected, *statistics)
             training = compare_with_training(network, deployed, images[:LAYERS_OF])
             found = Verification(facts["style"], training, compare(model, expected))
-            run = Session(model)
-            inside = compare_sums if found.style == "exact" else compare_codes
-            found.layers = inside(deployed, model, inner, images[:LAYERS_OF], given[:LAYERS_OF])
+            run = Session(model, engine=engine)
+            pair = images[:LAYERS_OF], given[:LAYERS_OF]
+            if found.style == "exact":
+                found.layers = compare_sums(deployed, model, inner, *pair)
+            else:
+                found.layers, found.apart = compare_codes(deployed, model, inner, *pair)
         answers = [flat_outputs(a) for a in (network(images), deployed(images), run(given))]
         if answers[0][0].dim() == 2:  # class scores
             for name, outputs in zip(names, answers, strict=True):
@@ -132,7 +140,7 @@ def verify(
         raise AusamError("there is no image to verify with; take --images 1 or more")
     found.agreement = agree / found.images
     found.accuracy = {name: 100 * count / found.images for name, count in right.items()}
-    found.broken = _broken(found)
+    found.broken = _broken(found, to_the_bit=found.style == "exact" and engine == "onnxruntime")
     return found
 
 
@@ -185,15 +193,18 @@ def compare_sums(
 
 def compare_codes(
     deployed: fx.GraphModule, model: Any, inner: dict[str, str], images: Tensor, given: Tensor
-) -> dict[str, tuple[int, int]]:
-    """For each quantized tensor how many codes flipped between module and file, and of how many."""
+) -> tuple[dict[str, tuple[int, int]], int]:
+    """For each quantized tensor how many codes flipped between module and file, and of how many;
+    and by how much at most."""
     ours = _outputs(deployed, ToCodes, images)
     theirs = Session(model, [inner[name] for name in ours])(given)
-    found = {}
+    found, apart = {}, 0
     for (name, codes), values in zip(ours.items(), theirs, strict=True):
-        step = deployed.get_submodule(name).step.float()  # as the file holds it
-        found[name] = _differing(codes, (values / step).round())
-    return found
+        if inner[name].endswith(VALUES):  # codes times their step, as the file holds it
+            values = (values / deployed.get_submodule(name).step.float()).round()
+        found[name] = _differing(codes, values)
+        apart = max(apart, int((codes - values).abs().max()))
+    return found, apart
 
 
 def _outputs(deployed: fx.GraphModule, kind: type, images: Tensor) -> dict[str, Tensor]:
@@ -239,7 +250,7 @@ def report(found: Verification) -> str:
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 
 
-def _broken(found: Verification) -> list[str]:
+def _broken(found: Verification, to_the_bit: bool) -> list[str]:
     broken = [*found.training.broken[:3], *found.differences[:10]]
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
@@ -247,40 +258,10 @@ def _broken(found: Verification) -> list[str]:
         if differ and found.style == "exact":
             broken.append(f"the sums of layer {name} differ first ({differ} of {total})")
             break
-    if found.style == "exact" and found.equal != found.images:
+    if to_the_bit and found.equal != found.images:
         broken.append(f"the logits differ on {found.images - found.equal} images")
+    if found.style == "portable" and found.apart > 1:
+        broken.append(f"a code is {found.apart} from that of the integer network, more than one")
     if found.agreement < AGREEMENT:
         broken.append(f"the class is another on {100 * (1 - found.agreement):.2f} % of the images")
     return broken
-
-
-class Session:
-    """A function from images to what a file gives, or to the named values inside its graph.
-
-    Raises:
-        AusamError: where ONNX Runtime is missing or does not take the file.
-    """
-
-    def __init__(self, model: Any, outputs: list[str] | None = None) -> None:
-        runtime = require("onnxruntime", for_int2=model.opset_import[0].version >= 25)
-        if outputs:
-            onnx = require("onnx", for_int2=True)
-            model = onnx.ModelProto.FromString(model.SerializeToString())
-            for name in outputs:
-                model.graph.output.append(onnx.ValueInfoProto(name=name))
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        try:
-            self._session = runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime raises its own kinds
-            raise AusamError(
-                f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
-            ) from error
-        self._outputs = outputs
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        (taken,) = self._session.get_inputs()
-        feeds = {taken.name: np.ascontiguousarray(images.numpy())}
-        return [torch.from_numpy(value) for value in self._session.run(self._outputs, feeds)]

@@ -22,6 +22,7 @@ from tasks.qat.mmengine.float_checkpoint import load_float
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import format_table
+from tasks.qat.steps import is_step
 
 KEY = "qat"
 """Where a checkpoint holds the state of the oscillation counter."""
@@ -115,6 +116,12 @@ class QuantizationHook(Hook):
         checkpoint[KEY] = self.oscillation.state_dict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        names = checkpoint.get("state_dict", {})
+        if not any(is_step(name) for name in names):
+            raise AusamError(
+                f"{runner._load_from or 'the checkpoint'} holds a float network; quantized "
+                "training starts from it with model.float_checkpoint=FILE in place of load_from"
+            )
         if runner._resume:
             self._state = checkpoint.get(KEY)
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from ausam_core import SAM, GradientNormSelection, SelectiveBatchSampler
 from tasks.qat import STEPS, Policy, adapt_to_method, calibrate, quantize
 from tasks.qat.deploy.agreement import compare_with_training, flat_outputs
+from tasks.qat.deploy.engines import Session
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
-from tasks.qat.deploy.verify import Session
 from tests.tasks.qat.cases import SMALL, WIDE, lived_in
 
 pytest.importorskip("onnx")

@@ -214,6 +214,13 @@ def test_a_start_without_floats_is_refused_unless_asked_for(tmp_path, run):
         train(config("resnet18_slim_sgd", tmp_path / "b", float_checkpoint=quantized))
 
 
+def test_a_float_checkpoint_under_load_from_is_told_how_to_be_used(tmp_path, floats):
+    cfg = config("resnet18_slim_sgd", tmp_path, epochs=1)
+    cfg.load_from = floats
+    with pytest.raises(AusamError, match=r"holds a float network; .*model.float_checkpoint=FILE"):
+        train(cfg)
+
+
 def test_a_missing_float_checkpoint_is_said_before_anything_is_built(tmp_path):
     cfg = config("resnet18_slim_sgd", tmp_path)
     with pytest.raises(AusamError, match="tools/train.py configs/qat/resnet18_slim_float.py"):
