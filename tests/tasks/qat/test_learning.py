@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from ausam_core import SAM, Base, GradientNormSelection, SelectiveBatchSampler, UniformSelection
-from tasks.qat.batch_norm import reestimate
+from ausam_core.batch_norm_reestimation import reestimate
 from tasks.qat.calibration import calibrate
 from tasks.qat.convert import convert
 from tasks.qat.deploy.lower import lower
+from tasks.qat.method import adapt_to_method
 from tasks.qat.oscillation import Oscillation
-from tasks.qat.sharpness import STEPS, join
-from tasks.qat.step_guard import StepGuard
+from tasks.qat.steps import STEPS
 from tests.tasks.qat.nets import CLASSES, Residual, images
 
 SIZE, EPOCHS = 320, 4
@@ -59,17 +59,16 @@ def train(floats, kind, stop=EPOCHS, state=None):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     excluded = {} if kind == "sgd" else dict(rho=0.05, exclude=[STEPS])
     method = (Base if kind == "sgd" else SAM)(optimizer, network, **excluded)
-    join(network, method)
+    adapt_to_method(network, method)
     torch.manual_seed(3)
     chosen = selection(kind)
     order = torch.utils.data.RandomSampler(range(SIZE))
     sampler = SelectiveBatchSampler(order, 32, chosen) if chosen is not None else None
-    tracker, guard = Oscillation(network), StepGuard(network)
+    tracker = Oscillation(network)
     start = 0
     if state is not None:
         start = state["epoch"]
         network.load_state_dict(state["network"])
-        guard = StepGuard(network)
         method.load_state_dict(state["method"])
         tracker.load_state_dict(state["tracker"])
         if sampler is not None:
@@ -88,7 +87,6 @@ def train(floats, kind, stop=EPOCHS, state=None):
             )
             if sampler is not None:
                 sampler.record(result)
-            guard.limit()
             tracker.count()
     kept = dict(
         epoch=stop,

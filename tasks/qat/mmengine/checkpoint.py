@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint
-from tasks.qat.classifier import QuantizedClassifier
+from tasks.qat.mmengine.classifier import QuantizedClassifier
 
 
 def load_classifier(
@@ -72,3 +72,22 @@ def test_batches(
     for indices in torch.arange(count).split(size):
         batch = model.data_preprocessor(dict(index=indices), training=False)
         yield batch["inputs"].contiguous(), batch["labels"], pixels[indices]
+
+
+def training_batches(
+    model: QuantizedClassifier, images: int, size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Random training images ``[size, C, H, W]``, augmented, and their labels ``[size]``.
+
+    Args:
+        model: its preprocessor knows the data.
+        images: how many at most; whole batches only.
+        size: of a batch.
+        generator: draws them.
+    """
+    _, labels = model.data_preprocessor.images(training=True)
+    order = torch.randperm(len(labels), generator=generator)[:images]
+    for indices in order.split(size):
+        if len(indices) == size:
+            batch = model.data_preprocessor(dict(index=indices), training=True)
+            yield batch["inputs"], batch["labels"]

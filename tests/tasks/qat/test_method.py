@@ -9,7 +9,8 @@ from torch import nn
 
 from ausam_core import GSAM, SAM, AusamError, Base, LookSAM, in_second_pass
 from tasks.qat import fake_quantize as fq
-from tasks.qat.sharpness import STEPS, join
+from tasks.qat.method import adapt_to_method
+from tasks.qat.steps import STEPS
 from tests.tasks.qat.nets import CLASSES, NETS, images, quantized
 
 RHO = 0.05
@@ -27,7 +28,7 @@ def losses(network):
 
 def sam(network, perturb="latent", kind=SAM, **settings):
     method = kind(sgd(network), network, rho=RHO, exclude=[STEPS], **settings)
-    join(network, method, perturb)
+    adapt_to_method(network, method, perturb)
     return method
 
 
@@ -105,7 +106,7 @@ def test_methods_that_descend_by_the_first_pass_learn_steps_in_it(kind):
     network = trained()
     settings = {} if kind is Base else dict(rho=RHO, exclude=[STEPS])
     method = kind(sgd(network), network, **settings)
-    join(network, method)
+    adapt_to_method(network, method)
     before = {n: s.detach().clone() for n, s in network.steps().items()}
     for _ in range(2):
         method.step(lambda: losses(network))
@@ -182,7 +183,7 @@ def test_quantized_perturbation_climbs_by_the_gradient_at_the_quantized_weights(
     """Also weights outside the grid move, whose latent gradient is 0."""
     network = trained()
     twin = copy.deepcopy(network)
-    join(twin, Base(sgd(twin), twin))
+    adapt_to_method(twin, Base(sgd(twin), twin))
     with twin.quantized_weights():
         for _, layer in twin.layers():
             layer.quantized.retain_grad()
@@ -228,4 +229,4 @@ def test_quantized_perturbation_is_refused_where_the_first_gradient_is_descended
 def test_a_method_that_would_perturb_steps_is_refused():
     network = trained()
     with pytest.raises(AusamError, match=r"would perturb the quantization step body\.\S+step"):
-        join(network, SAM(sgd(network), network))
+        adapt_to_method(network, SAM(sgd(network), network))

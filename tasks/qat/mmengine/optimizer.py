@@ -10,6 +10,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 from torch import nn
 
 from ausam_core.errors import AusamError
+from tasks.qat.steps import is_step
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -50,7 +51,7 @@ def groups(model: nn.Module, step_lr: float) -> list[dict[str, Any]]:
     """Latent weights; biases and BatchNorm, not decayed; steps, not decayed."""
     weights, others, steps = [], [], []
     for name, parameter in model.named_parameters():
-        if name.endswith(".step"):
+        if is_step(name):
             steps.append(parameter)
         else:
             (weights if parameter.dim() > 1 else others).append(parameter)

@@ -1,5 +1,4 @@
-"""SAM and its relatives on a quantized network: what is perturbed, and what is learned in which
-pass.
+"""SAM and its relatives on a quantized network: what is perturbed, what is learned in which pass.
 
 ε moves latent weights, biases and BatchNorm's affine parameters. It never moves steps: a step moves
 every weight of its channel, and the gradients of task and sharpness conflict there (GAQAT). The
@@ -14,17 +13,15 @@ from typing import Literal
 
 from ausam_core import SAM, AusamError, Method
 from tasks.qat.network import QuantizedNetwork
-
-#: For ``exclude`` of a method: the names of all steps.
-STEPS = r"\bstep$"
+from tasks.qat.steps import is_step
 
 
-def join(
+def adapt_to_method(
     network: QuantizedNetwork,
     method: Method,
     perturb: Literal["latent", "quantized"] = "latent",
 ) -> None:
-    """Let a quantized network know the method that trains it.
+    """Let a quantized network compute in each pass what the method that trains it needs of it.
 
     Args:
         network: the network.
@@ -48,7 +45,7 @@ def join(
     if perturbation is not None:
         excluded = perturbation.excluded
         for name, step in network.named_parameters():
-            if name.endswith("step") and (excluded is None or not excluded(name, step)):
+            if is_step(name) and (excluded is None or not excluded(name, step)):
                 raise AusamError(
                     f"{type(method).__name__} would perturb the quantization step {name}; give the "
                     "method exclude=[r'\\bstep$']"

@@ -19,8 +19,9 @@ class QuantizedClassifier(Classifier):
     Args:
         net, data_preprocessor, label_smoothing: of the float classifier.
         policy: settings of :class:`~tasks.qat.policy.Policy`.
-        float_checkpoint: of the float classifier; where training starts. Read by
-            :class:`~tasks.qat.hooks.QuantizationHook` when a new run begins, and never again.
+        float_checkpoint: of the float classifier, or of a quantized one of other bits, whose steps
+            are then chosen anew; where training starts. Read by
+            :class:`~tasks.qat.mmengine.QuantizationHook` when a new run begins, and never again.
         from_scratch: start from random weights instead.
 
     Raises:

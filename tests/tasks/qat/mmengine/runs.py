@@ -1,6 +1,7 @@
 """Runs of MMEngine over the slim configs, on the small sample of CIFAR-10.
 
-As a program it is what one of two ranks does: ``torchrun … -m tests.tasks.qat.runs FLOAT FOLDER``.
+As a program it is what one of two ranks does:
+``torchrun … -m tests.tasks.qat.mmengine.runs FLOAT FOLDER``.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-import tasks.qat  # noqa: F401  registers
+import tasks.qat.mmengine  # noqa: F401  registers
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SAMPLE = str(ROOT / "tests/data/cifar10")
 
 

@@ -1,10 +1,10 @@
-"""The first step is the one with the smallest squared error."""
+"""What a step is, and its first value: the one with the smallest squared error."""
 
 import pytest
 import torch
 
-from tasks.qat.grid import Grid, to_codes
-from tasks.qat.step_search import best_step, lsq_step
+from tasks.qat.grid import Grid
+from tasks.qat.steps import FLOOR, best_step, is_step, to_codes
 
 WEIGHTS = torch.randn(8, 64, 3, 3, generator=torch.Generator().manual_seed(0))
 
@@ -17,7 +17,8 @@ def error(values, step, grid):
 def test_at_two_bits_it_beats_the_start_of_lsq_by_a_third_on_gaussian_weights():
     grid = Grid(2, True)
     best = best_step(WEIGHTS, grid, channels=True)
-    ours, theirs = error(WEIGHTS, best, grid), error(WEIGHTS, lsq_step(WEIGHTS, grid), grid)
+    lsq = 2 * WEIGHTS.abs().mean() / grid.high**0.5  # as the paper of LSQ starts
+    ours, theirs = error(WEIGHTS, best, grid), error(WEIGHTS, lsq, grid)
     assert ours < 0.72 * theirs  # 0.150 of the variance against 0.221
     assert best.mean() == pytest.approx(1.04, abs=0.04)
 
@@ -44,3 +45,31 @@ def test_a_channel_of_zeros_keeps_them_and_its_step_is_positive():
     step = best_step(weights, Grid(2, True), channels=True)
     assert (step > 0).all()
     assert not to_codes(weights, step, Grid(2, True))[3].any()
+
+
+def test_a_channel_that_weight_decay_has_shrunk_to_nothing_gets_a_step_at_the_floor():
+    weights = WEIGHTS.clone()
+    weights[3] *= 1e-12
+    step = best_step(weights, Grid(2, True), channels=True)
+    assert step[3] == FLOOR and not to_codes(weights, step, Grid(2, True))[3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("step", True),
+        ("body.conv1.step", True),
+        ("body.twostep", False),
+        ("stepwise.weight", False),
+    ],
+)
+def test_a_step_is_told_by_the_last_part_of_its_name(name, expected):
+    assert is_step(name) == expected
+
+
+def test_codes_of_bf16_weights_are_those_of_their_fp32_values():
+    weights = WEIGHTS.bfloat16()
+    step = torch.tensor(0.03)
+    assert torch.equal(
+        to_codes(weights, step, Grid(8, True)), to_codes(weights.float(), step, Grid(8, True))
+    )

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ausam_core.batch_norm_reestimation import reestimate
 from ausam_core.errors import AusamError
-from tasks.qat.batch_norm import reestimate
 from tests.tasks.qat.nets import CLASSES, images, quantized
 
 
@@ -60,3 +60,55 @@ def test_the_gap_between_training_and_evaluation_closes_when_codes_have_jumped()
     before = gap()
     reestimate(network, data.split(16))
     assert gap() < 0.3 * before
+
+
+def frozen_by_momentum(layer):
+    layer.momentum = 0
+
+
+def frozen_by_mode(layer):
+    layer.eval()
+
+
+def frozen_by_itself(layer):
+    layer.track_running_stats = False
+
+
+@pytest.mark.parametrize("freeze", [frozen_by_momentum, frozen_by_mode, frozen_by_itself])
+def test_statistics_that_were_frozen_stay_and_the_others_follow_them(freeze):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    freeze(net[0])
+    before = copy.deepcopy(net.state_dict())
+    data = 3 + 2 * torch.randn(40, 3, 4, 4)
+    reestimate(net, data.split(20))
+    after = net.state_dict()
+    assert torch.equal(after["0.running_mean"], before["0.running_mean"])
+    assert torch.equal(after["0.running_var"], before["0.running_var"])
+    net[0].track_running_stats = True
+    with torch.no_grad():
+        seen = net[1](net[0].eval()(data))
+    torch.testing.assert_close(after["2.running_mean"], seen.mean((0, 2, 3)))
+
+
+def test_dropout_is_off_and_every_mode_comes_back():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
+    net[2].eval()
+    data = torch.randn(64, 3) + 2
+    reestimate(net, [data])
+    torch.testing.assert_close(net[1].running_mean, data.mean(0))
+    assert [module.training for module in net] == [True, True, False] and net.training
+
+
+def test_a_model_without_batch_norm_runs_and_stays():
+    reestimate(nn.Linear(3, 3), [])
+
+
+def test_a_forward_that_fails_leaves_the_statistics_and_modes():
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(4, 2)).train()
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(RuntimeError):
+        reestimate(net, [torch.randn(8, 3)])
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert net[0].training and net[0].track_running_stats

@@ -1,9 +1,9 @@
-"""Quantization in an MMEngine run: the start, what is watched, and what precedes an evaluation."""
+"""Quantization in an MMEngine run: the start, and what is watched."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from mmengine.hooks import Hook
@@ -12,18 +12,17 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ausam_core.errors import AusamError
-from ausam_core.mmengine import SAMOptimWrapper
-from tasks.qat.batch_norm import reestimate
-from tasks.qat.batches import inner_model, training_batches
+from ausam_core import AusamError, Method
+from ausam_core.batch_norm_reestimation import reestimate
+from ausam_core.mmengine.batch_norm_hook import inner_model, training_batches
 from tasks.qat.calibration import calibrate
 from tasks.qat.fake_quantize import Ste
-from tasks.qat.float_checkpoint import load_float
+from tasks.qat.method import adapt_to_method
+from tasks.qat.mmengine.float_checkpoint import load_float
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import format_table
-from tasks.qat.sharpness import join
-from tasks.qat.step_guard import StepGuard
+from tasks.qat.steps import is_step
 
 KEY = "qat"
 """Where a checkpoint holds the state of the oscillation counter."""
@@ -69,21 +68,25 @@ class QuantizationHook(Hook):
         """Meet the model; it has been loaded or resumed by now."""
         self._network = quantized_network(runner)
         self._network.behaviour.ste = self.ste
-        if not isinstance(runner.optim_wrapper, SAMOptimWrapper):
+        method = getattr(runner.optim_wrapper, "method", None)
+        if not isinstance(method, Method):
             raise AusamError(
                 "quantized training needs SAMOptimWrapper, with method=dict(type='Base') for "
                 f"plain SGD; found {type(runner.optim_wrapper).__name__}"
             )
-        join(self._network, runner.optim_wrapper.method, self.perturb)
+        adapt_to_method(self._network, method, self.perturb)
         if not (runner._resume or runner._load_from):
             self._start(runner)
         self._network.check_steps()
         print_log(f"quantized layers:\n{format_table(self._network.table)}", logger="current")
-        self._guard = StepGuard(self._network)
         # Freezing must see every weight; a rate needs a sample.
         self.oscillation = Oscillation(self._network, per_layer=None if self.freezing else 4096)
-        if self._state is not None:
-            self.oscillation.load_state_dict(self._state)
+        if self._state is not None and not self.oscillation.load_state_dict(self._state):
+            print_log(
+                "the resumed run watched other weights for oscillation, as freezing was switched "
+                "since; counting begins anew",
+                logger="current",
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -91,7 +94,6 @@ class QuantizationHook(Hook):
         """Once an update, however many passes and batches it took, at the updated weights."""
         if not runner.optim_wrapper.should_update():
             return
-        self._guard.limit()
         if self.dampening:
             rate = runner.optim_wrapper.param_groups[0]["lr"]
             dampen(self._network, 2 * rate * _cosine(self.dampening, runner))
@@ -114,6 +116,12 @@ class QuantizationHook(Hook):
         checkpoint[KEY] = self.oscillation.state_dict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        names = checkpoint.get("state_dict", {})
+        if not any(is_step(name) for name in names):
+            raise AusamError(
+                f"{runner._load_from or 'the checkpoint'} holds a float network; quantized "
+                "training starts from it with model.float_checkpoint=FILE in place of load_from"
+            )
         if runner._resume:
             self._state = checkpoint.get(KEY)
 
@@ -127,65 +135,13 @@ class QuantizationHook(Hook):
                 "quantized training starts from a float checkpoint, and none is named; set "
                 "model.float_checkpoint=…, or model.from_scratch=True to start from random weights"
             )
-        batches = list(training_batches(runner, self.calibration_batches, key=0))
+        data = training_batches(runner, self.calibration_batches, key=0)
+        batches = [batch["inputs"] for batch in data]
         if model.from_scratch:
             self._network.behaviour.floats = True
             reestimate(self._network, batches)  # statistics of 0 and 1 would mislead the steps
             self._network.behaviour.floats = False
         calibrate(self._network, batches)
-
-
-@HOOKS.register_module()
-class BatchNormReestimationHook(Hook):
-    """Re-estimates BatchNorm's running statistics before each evaluation.
-
-    It runs when the epoch is over and before its checkpoint is written, so that what is evaluated
-    is what is saved. Training itself never looks at running statistics.
-
-    Args:
-        batches: how many random training batches are run.
-        compare: evaluate before as well, and log both.
-    """
-
-    # after AUSAMHook has kept the random state, before CheckpointHook saves
-    priority = "BELOW_NORMAL"
-
-    def __init__(self, batches: int = 50, compare: bool = True) -> None:
-        self.batches, self.compare = batches, compare
-        self._before: Mapping[str, float] | None = None
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        if not self._evaluates(runner):
-            return
-        self._before = evaluate(runner) if self.compare else None
-        net = inner_model(runner).net
-        reestimate(net, training_batches(runner, self.batches, key=runner.epoch + 1))
-
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        before, self._before = self._before, None
-        for name, value in (before or {}).items():
-            print_log(
-                f"{name}: {value:.2f} before BatchNorm was re-estimated on {self.batches} batches, "
-                f"{(metrics or {}).get(name, math.nan):.2f} after",
-                logger="current",
-            )
-
-    def _evaluates(self, runner: Runner) -> bool:
-        """Whether the loop will evaluate after this epoch."""
-        loop, epoch = runner.train_loop, runner.epoch + 1
-        if runner.val_loop is None or epoch < loop.val_begin:
-            return False
-        return epoch % loop.val_interval == 0 or epoch == loop.max_epochs
-
-
-def evaluate(runner: Runner) -> dict[str, float]:
-    """The metrics of the run's evaluation, without its hooks and log; every rank calls it."""
-    loop, was_training = runner.val_loop, runner.model.training
-    runner.model.eval()
-    for batch in loop.dataloader:
-        loop.evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
-    runner.model.train(was_training)
-    return loop.evaluator.evaluate(len(loop.dataloader.dataset))
 
 
 def quantized_network(runner: Runner) -> QuantizedNetwork:

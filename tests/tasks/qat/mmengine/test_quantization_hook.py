@@ -12,9 +12,9 @@ from torch import nn
 
 from ausam_core.errors import AusamError
 from tasks.qat.check import check_config
-from tasks.qat.hooks import KEY
+from tasks.qat.mmengine.quantization_hook import KEY
 from tasks.qat.oscillation import Oscillation
-from tests.tasks.qat.runs import ROOT, Kill, config, float_checkpoint, train
+from tests.tasks.qat.mmengine.runs import ROOT, Kill, config, float_checkpoint, train
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,36 @@ def test_codes_are_looked_at_once_an_update(tmp_path, floats, monkeypatch):
     assert len(looks) == 1  # of five batches
 
 
+def test_freezing_that_is_switched_on_at_resume_works(tmp_path, floats):
+    settings = dict(epochs=2, float_checkpoint=floats)
+    with pytest.raises(KeyboardInterrupt):
+        train(config("resnet18_slim_sgd", tmp_path, **settings), Kill(1))
+    cfg = config("resnet18_slim_sgd", tmp_path, **settings)
+    cfg.resume, cfg.default_hooks.quantization.freezing = True, (0.04, 0.001)
+    cfg.optim_wrapper.optimizer.lr = 0.1
+    frozen = saved(train(cfg), 2)[KEY]["frozen"]
+    weights = sum(layer.weight.numel() for _, layer in torch_net(cfg).layers())
+    assert len(frozen) == weights
+
+
+def test_two_bits_start_from_the_weights_of_four_with_steps_of_their_own(tmp_path, floats):
+    policy = dict(weight_bits=4, activation_bits=4, first_last=8)
+    four = config("resnet18_slim_sgd", tmp_path / "four", epochs=1, float_checkpoint=floats)
+    four.model.policy.update(policy)
+    train(four)
+    two = config("resnet18_slim_sgd", tmp_path / "two", epochs=1)
+    two.model.float_checkpoint = str(tmp_path / "four/epoch_1.pth")
+    runner = train(two)
+    runner.model.net.check_steps()
+    layer = runner.model.net.body.get_submodule("layer1.0.conv1")
+    start = torch.load(two.model.float_checkpoint, weights_only=True)["state_dict"]
+    assert (layer.step > 1.5 * start["net.body.layer1.0.conv1.step"]).all()
+
+
+def torch_net(cfg):
+    return MODELS.build(cfg.model).net
+
+
 @pytest.mark.parametrize("settings", [dict(dampening=(0.0, 0.1)), dict(freezing=(0.04, 0.001))])
 def test_dampening_and_freezing_run(tmp_path, floats, settings):
     cfg = config("resnet18_slim_sgd", tmp_path, float_checkpoint=floats)
@@ -184,6 +214,13 @@ def test_a_start_without_floats_is_refused_unless_asked_for(tmp_path, run):
         train(config("resnet18_slim_sgd", tmp_path / "b", float_checkpoint=quantized))
 
 
+def test_a_float_checkpoint_under_load_from_is_told_how_to_be_used(tmp_path, floats):
+    cfg = config("resnet18_slim_sgd", tmp_path, epochs=1)
+    cfg.load_from = floats
+    with pytest.raises(AusamError, match=r"holds a float network; .*model.float_checkpoint=FILE"):
+        train(cfg)
+
+
 def test_a_missing_float_checkpoint_is_said_before_anything_is_built(tmp_path):
     cfg = config("resnet18_slim_sgd", tmp_path)
     with pytest.raises(AusamError, match="tools/train.py configs/qat/resnet18_slim_float.py"):
@@ -207,7 +244,7 @@ def test_steps_that_became_nan_stop_the_run_by_name(tmp_path, floats):
 def test_two_ranks_end_with_the_same_network(tmp_path, floats):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "-m", "tests.tasks.qat.runs", floats, str(tmp_path)],
+        [*command, "-m", "tests.tasks.qat.mmengine.runs", floats, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=300,
