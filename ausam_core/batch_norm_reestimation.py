@@ -68,8 +68,13 @@ def reestimate(
         raise AusamError("BatchNorm cannot be re-estimated without a batch; give at least one")
     for layer, total in zip(layers, totals, strict=True):
         if total.count:  # a layer that no batch passed keeps what it has
-            layer.running_mean.copy_(total.mean)
-            layer.running_var.copy_(total.squares / max(total.count - 1, 1))
+            _copy(layer.running_mean, total.mean)
+            _copy(layer.running_var, total.squares / max(total.count - 1, 1))
+
+
+def _copy(statistic: Tensor | None, value: Tensor | float) -> None:
+    assert statistic is not None
+    statistic.copy_(torch.as_tensor(value))
 
 
 def is_frozen(layer: _BatchNorm, model: nn.Module) -> bool:

@@ -17,13 +17,12 @@ from ausam_core.errors import AusamError
 from ausam_core.gradients import Gradients
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.checks import check_model, check_optimizer, check_parameters
+from ausam_core.optimizer_step import OptimizerStep
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import RandomState
 from ausam_core.ranks import group_of, local, number_of_ranks
-from ausam_core.skipping import SkipNonFinite
 from ausam_core.step_result import Cost, StepResult
-from ausam_core.wrappers import scaler_within
 
 
 class Method(ABC):
@@ -52,9 +51,9 @@ class Method(ABC):
     """
 
     #: Whether pass 1 keeps its gradient on its rank, for methods that can (see SAM's ``perturb``).
-    local_first_pass = False
+    local_first_pass: bool = False
     #: Whether pass 2 gets the random numbers of pass 1.
-    replay_random_state = False
+    replay_random_state: bool = False
     #: Whether the method itself needs the loss of each sample, whatever the selection needs.
     needs_losses = False
     #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
@@ -78,8 +77,9 @@ class Method(ABC):
             raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
         self.optimizer, self.model = optimizer, model
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self.clip_grad_norm, self.start = clip_grad_norm, float(start)
-        self.skipping = SkipNonFinite(max_skips)
+        self.start = float(start)
+        self.optimizer_step = OptimizerStep(optimizer, self.scaler, clip_grad_norm, max_skips)
+        self.skipping = self.optimizer_step.skipping
         self.statistics = RunningStatistics(model)
         self.cost = Cost()
         #: Updates of the run so far, skipped ones too.
@@ -234,7 +234,8 @@ class Method(ABC):
             raise AusamError(
                 "update() was called before any accumulate(); there is no gradient to apply"
             )
-        self.apply(self.ready_to_apply(), self._clip_and_step)
+        finite = self.ready_to_apply()
+        self.apply(finite, lambda: self.optimizer_step.clip_and_step(self.parameters()))
         self.optimizer.zero_grad()
         # A wrapped optimizer may go on accumulating: it neither stepped nor cleared.
         self._batches = int(any(p.grad is not None for p in self.parameters()))
@@ -252,7 +253,7 @@ class Method(ABC):
         parameters = self.parameters()
         gradients.average_over_ranks(parameters, self.process_group)
         finite = gradients.are_finite(parameters, self._finite)
-        if self._stepping_scaler() is not None:
+        if self.optimizer_step.scaler_in_use() is not None:
             gradients.poison(parameters, finite)
         return finite
 
@@ -265,10 +266,7 @@ class Method(ABC):
         """
         self.updates += 1
         self._finite, self._batches = None, 0
-        if self._stepping_scaler() is None:
-            self.skipping.step(self.optimizer, finite, step)
-        else:
-            self._step_scaled(finite, step)
+        self.optimizer_step.apply(finite, step)
         forget_casts()
 
     def state_dict(self) -> dict[str, Any]:
@@ -356,7 +354,7 @@ class Method(ABC):
 
         Makes a loss scaler, which looks at the gradient alone, see what was not finite.
         """
-        if self._stepping_scaler() is not None:
+        if self.optimizer_step.scaler_in_use() is not None:
             gradients.poison(self.parameters(), finite)
         return StepResult(
             loss=first.total.detach(),
@@ -396,44 +394,6 @@ class Method(ABC):
             check_parameters(self.optimizer)
             check_model(self.model)
             self._checked = parameters
-
-    def _stepping_scaler(self) -> Any:
-        """The loss scaler through which the optimizer steps: ours, or one within a wrapper."""
-        return self.scaler if self.scaler is not None else scaler_within(self.optimizer)
-
-    def _step_scaled(self, finite: Tensor, step: Callable[[], object]) -> None:
-        """Step through a loss scaler, which skips by itself; the gradient is poisoned."""
-        self.skipping.count(finite)
-        if self.scaler is None or not self.skipping.must_read(self.optimizer):
-            step()
-            return
-        # GradScaler too lets a fused optimizer make its state in a step that is skipped.
-        if bool(finite):
-            step()
-            self.skipping.updated(self.optimizer)
-        else:
-            self.scaler.unscale_(self.optimizer)
-            self.scaler.update()
-
-    def _clip_and_step(self) -> None:
-        self._clip()
-        if self.scaler is None:
-            self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-
-    def _clip(self) -> None:
-        if self.clip_grad_norm is None:
-            return
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        elif self._stepping_scaler() is not None:
-            raise AusamError(
-                "clip_grad_norm cannot work on gradients that a wrapped optimizer will unscale; "
-                "clip with the framework that scales, between accumulate() and update()"
-            )
-        gradients.clip(self.parameters(), self.clip_grad_norm)
 
 
 def first_epoch(start: float, epochs: int) -> int:

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ausam_core.batch_norm_reestimation import reestimate
+from ausam_core.random_state import keyed_generator
 
 
 @HOOKS.register_module()
@@ -84,9 +85,10 @@ def training_batches(runner: Runner, count: int, key: int) -> Iterator[dict[str,
         What the model's preprocessor gives, on the model's device: ``inputs`` and what belongs to
         it.
     """
-    loader, model = runner.train_dataloader, inner_model(runner)
+    loader = runner.train_dataloader
+    model: Any = inner_model(runner)
     size = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
-    generator = torch.Generator().manual_seed((runner.seed or 0) * 1_000_003 + key)
+    generator = keyed_generator("re-estimation", runner.seed or 0, key)
     order = torch.randperm(len(loader.dataset), generator=generator)[: count * size]
     for indices in order.split(size):
         batch = loader.collate_fn([loader.dataset[i] for i in indices.tolist()])

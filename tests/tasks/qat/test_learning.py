@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from ausam_core import SAM, Base, GradientNormSelection, SelectiveBatchSampler, UniformSelection
 from ausam_core.batch_norm_reestimation import reestimate
@@ -75,18 +76,19 @@ def train(floats, kind, stop=EPOCHS, state=None):
             sampler.selection.load_state_dict(state["selection"])
     network.train()
     for epoch in range(start, stop):
-        if sampler is not None:
+        if sampler is None:
+            parts = ((None, part) for part in torch.randperm(SIZE).split(32))
+        else:
             sampler.set_epoch(epoch)
-        plain = torch.randperm(SIZE).split(32) if sampler is None else sampler
-        for part in plain:
-            part = torch.as_tensor(part)
+            parts = sampler.over(DataLoader(range(SIZE), batch_sampler=sampler))
+        for batch, part in parts:
             result = method.step(
                 lambda part=part: F.cross_entropy(
                     network(inputs[part]), labels[part], reduction="none"
                 )
             )
             if sampler is not None:
-                sampler.record(result)
+                sampler.record(batch, result)
             tracker.count()
     kept = dict(
         epoch=stop,
