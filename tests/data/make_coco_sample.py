@@ -95,7 +95,10 @@ def main(out: Path, joints: int = 14) -> None:
     for split in ("train", "val"):
         persons = json.loads((SOURCE / f"annotations/lspet_{split}.json").read_text())
         text = json.dumps(to_coco(persons, joints), separators=(",", ":"))
-        (out / f"annotations/{split}.json").write_text(text)
+        path = out / f"annotations/{split}.json"
+        if path.exists() and path.read_text() != text:
+            sys.exit(f"error: {path} is there and is another; name another folder")
+        path.write_text(text)
         for person in persons:
             shutil.copyfile(SOURCE / "images" / person["image"], out / "images" / person["image"])
     print(f"{out}: images and annotations/train.json, annotations/val.json with {joints} joints")
