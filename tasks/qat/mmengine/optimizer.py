@@ -51,6 +51,8 @@ def groups(model: nn.Module, step_lr: float) -> list[dict[str, Any]]:
     """Latent weights; biases and BatchNorm, not decayed; steps, not decayed."""
     weights, others, steps = [], [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # a teacher's
+            continue
         if is_step(name):
             steps.append(parameter)
         else:

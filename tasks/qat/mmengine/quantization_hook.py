@@ -128,7 +128,7 @@ class QuantizationHook(Hook):
     def _start(self, runner: Runner) -> None:
         model = inner_model(runner)
         if model.float_checkpoint is not None and not model.from_scratch:
-            load_float(self._network, model.float_checkpoint)
+            load_float(model, model.float_checkpoint)
             print_log(f"float weights from {model.float_checkpoint}", logger="current")
         elif not model.from_scratch:
             raise AusamError(
