@@ -1,6 +1,7 @@
-"""Running the examples: in this process, and by torchrun with several."""
+"""Running the examples: in this process, and by torchrun on several."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+DATA = ROOT / "tests/data/cifar10"
+
+Job = tuple[str, list[str]]
+"""Name of an example, flags."""
 
 
 def load(name: str) -> ModuleType:
@@ -23,8 +28,8 @@ def load(name: str) -> ModuleType:
 
 
 def run(name: str, *flags: object) -> nn.Module:
-    """Run an example's ``main`` here; data are the real images of tests/data."""
-    return load(name).main(["--data", str(ROOT / "tests/data/cifar10"), *map(str, flags)])
+    """Run an example's ``main`` here, on the real images of tests/data."""
+    return load(name).main(["--data", str(DATA), *map(str, flags)])
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -33,22 +38,30 @@ def weights(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().cpu() for p in whole])
 
 
-def torchrun(folder: Path, name: str, *flags: object, ranks: int = 2) -> list[Tensor]:
-    """Run an example on several processes; the weights that each ends with."""
-    folder.mkdir(parents=True, exist_ok=True)
+def torchrun(folder: Path, jobs: dict[str, Job], ranks: int = 2) -> dict[str, list[Tensor]]:
+    """Run examples one after the other on several processes.
+
+    Returns:
+        For each job the weights that each rank ends with.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={ranks}", __file__, str(folder), name, *map(str, flags)]
+    command += [f"--nproc-per-node={ranks}", __file__, str(folder), json.dumps(jobs)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"weights-{rank}.pth") for rank in range(ranks)]
+    return {job: [torch.load(folder / f"{job}-{r}.pth") for r in range(ranks)] for job in jobs}
+
+
+def main(folder: str, jobs: str) -> None:
+    torch.set_num_threads(1)
+    for job, (name, flags) in json.loads(jobs).items():
+        end = weights(run(name, *flags))
+        torch.save(end, f"{folder}/{job}-{os.environ['RANK']}.pth")
+        # An example that stayed alone, or talks to nobody, fails here.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    end = weights(run(*sys.argv[2:]))
-    torch.save(end, f"{sys.argv[1]}/weights-{os.environ['RANK']}.pth")
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    main(*sys.argv[1:])
