@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import RandomState
 from ausam_core.ranks import group_of, local, number_of_ranks
+from ausam_core.schedule import check_start, first_epoch
 from ausam_core.step_result import Cost, StepResult
 
 
@@ -73,11 +73,9 @@ class Method(ABC):
         check_optimizer(optimizer)
         check_model(model)
         check_parameters(optimizer)
-        if not 0 <= start < 1:
-            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
         self.optimizer, self.model = optimizer, model
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self.start = float(start)
+        self.start = check_start(start)
         self.optimizer_step = OptimizerStep(optimizer, self.scaler, clip_grad_norm, max_skips)
         self.skipping = self.optimizer_step.skipping
         self.statistics = RunningStatistics(model)
@@ -394,11 +392,6 @@ class Method(ABC):
             check_parameters(self.optimizer)
             check_model(self.model)
             self._checked = parameters
-
-
-def first_epoch(start: float, epochs: int) -> int:
-    """The epoch with which a share ``start`` of the run is over."""
-    return math.ceil(start * epochs - 1e-9)
 
 
 def _detached(value: Tensor | None) -> Tensor | None:

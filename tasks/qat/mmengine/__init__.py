@@ -1,6 +1,6 @@
 """Quantized training in MMEngine: the only part of `tasks.qat` that imports it.
 
-Importing this registers the classifier, the hook, the constructor of the optimizer, and ResNet-20.
+Importing this registers the classifier, the hook and the constructor of the optimizer.
 """
 
 from ausam_core.mmengine.batch_norm_hook import BatchNormReestimationHook
