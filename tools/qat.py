@@ -33,7 +33,12 @@ from tasks.qat.deploy.pixels import take_pixels
 from tasks.qat.deploy.report import layer_reports, to_dict, to_text
 from tasks.qat.deploy.verify import read_model, report, verify
 from tasks.qat.diagnostic import diagnose
-from tasks.qat.mmengine.checkpoint import load_classifier, test_batches, training_batches
+from tasks.qat.mmengine.checkpoint import (
+    data_facts,
+    load_classifier,
+    test_batches,
+    training_batches,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -87,7 +92,10 @@ def export(args: argparse.Namespace) -> int:
         raise AusamError(f"the folder {out.parent} is not there; make it first")
     model = load_classifier(args.checkpoint, args.cfg_options)
     images, _, _ = next(test_batches(model, images=1))
-    facts = {"checkpoint": str(Path(args.checkpoint).resolve())}
+    facts = {
+        "checkpoint": str(Path(args.checkpoint).resolve()),
+        **data_facts(args.checkpoint, args.cfg_options),
+    }
     shape = tuple(images.shape[1:])
     form = form_of(args.target, args.style, args.weights)
     onnx_model = to_onnx(lower(model.net, shape), shape, form.style, form.weights, facts)

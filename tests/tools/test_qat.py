@@ -54,6 +54,17 @@ def test_what_is_exported_is_verified(qat, checkpoint, tmp_path, flags, capsys):
         assert "logits equal to the bit on 100 of 100 images" in said
 
 
+def test_the_file_says_what_it_takes_and_gives(exported):
+    import onnx
+
+    model = onnx.load(str(exported))
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["mean"]) == [125.307, 122.950, 113.865]
+    assert json.loads(facts["classes"])[:2] == ["airplane", "automobile"]
+    assert "metadata" in model.doc_string
+    assert model.graph.input[0].doc_string == "normalised images, fp32, [N, C, H, W]"
+
+
 def test_a_file_that_was_tampered_with_ends_with_code_one(qat, exported, tmp_path, capsys):
     import onnx
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from tasks.qat.deploy.integer import (
     Accumulate,
@@ -88,13 +88,14 @@ class Emitter:
     def table(self, node: fx.Node, module: Table, codes: str) -> str:
         raise NotImplementedError
 
-    def affine(self, node: fx.Node, module: Rescale, values: str, multiplier: Tensor) -> str:
+    def affine(self, node: fx.Node, module: Rescale, values: str) -> str:
         """Multiply, then add, a constant for each channel."""
-        shape = module.shape(len(shape_of(node)))
-        m = self.graph.constant(f"{node.target}.multiplier", multiplier.view(shape), self.real)
-        o = self.graph.constant(f"{node.target}.offset", module.offset.view(shape), self.real)
-        product = self.graph.add("Mul", [values, m], f"{node.target}.product")
-        return self.graph.add("Add", [product, o], node.target)
+        name, shape = node.target, module.shape(len(shape_of(node)))
+        multiplier, offset = module.multiplier.view(shape), module.offset.view(shape)
+        m = self.graph.constant(f"{name}.multiplier", multiplier, self.real)
+        o = self.graph.constant(f"{name}.offset", offset, self.real)
+        product = self.graph.add("Mul", [values, m], f"{name}.product")
+        return self.graph.add("Add", [product, o], name)
 
     def gather(self, name: str, module: Table, index: str) -> str:
         """The values of a table at indices from 0."""

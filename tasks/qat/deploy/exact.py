@@ -43,9 +43,9 @@ class Exact(Emitter):
         return self.inner[node.target]
 
     def rescale(self, node: fx.Node, module: Rescale, values: str) -> str:
-        if module.unit is not None:  # behind sums
+        if module.behind_sums:
             values = self.cast(values, self.real_type, f"{node.target}.sums")
-        return self.affine(node, module, values, module.multiplier)
+        return self.affine(node, module, values)
 
     def table(self, node: fx.Node, module: Table, codes: str) -> str:
         name = node.target

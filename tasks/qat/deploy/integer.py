@@ -83,19 +83,17 @@ class Rescale(nn.Module):
 
     Args:
         multiplier, offset: ``[C]``.
-        unit: what a whole number of the accumulator stands for, ``[C]``; None after a value that is
-            real already.
+        behind_sums: whether it is given whole numbers, or reals.
         axis: the dimension of the channels: 1, or -1 behind a linear layer.
     """
 
     def __init__(
-        self, multiplier: Tensor, offset: Tensor, unit: Tensor | None = None, axis: int = 1
+        self, multiplier: Tensor, offset: Tensor, behind_sums: bool = False, axis: int = 1
     ) -> None:
         super().__init__()
-        self.axis = axis
+        self.behind_sums, self.axis = behind_sums, axis
         self.register_buffer("multiplier", multiplier.detach().double())
         self.register_buffer("offset", offset.detach().double())
-        self.register_buffer("unit", None if unit is None else unit.detach().double())
 
     def shape(self, dims: int) -> tuple[int, ...]:
         """In which the constants broadcast over a tensor of so many dimensions."""

@@ -126,6 +126,11 @@ class OnnxGraph:
             graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="ausam"
         )
         model.ir_version = ir
+        graph_input = model.graph.input[0]
+        graph_input.doc_string = "normalised images, fp32, [N, C, H, W]"
+        model.doc_string = (
+            "An integer network; style, storage, normalisation and classes stand in the metadata."
+        )
         helper.set_model_props(model, metadata)
         self.onnx.checker.check_model(model, full_check=True)
         return model

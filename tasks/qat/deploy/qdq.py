@@ -49,9 +49,10 @@ class Qdq(Emitter):
     def accumulate(self, node: fx.Node, module: Accumulate, codes: str) -> str:
         name = node.target.removesuffix(".accumulate")
         (rescale,) = node.users
-        unit = self.deployed.get_submodule(rescale.target).unit
+        # BatchNorm's factor goes into the scale of the weight, where it costs nothing
+        multiplier = self.deployed.get_submodule(rescale.target).multiplier
         input_step = self.deployed.get_submodule(node.args[0].target).step
-        weight = self.stored_weight(name, module, (unit / input_step).float().cpu().numpy())
+        weight = self.stored_weight(name, module, (multiplier / input_step).float().cpu().numpy())
         if module.conv is not None:
             return self.graph.add("Conv", [codes, weight], name, **conv_attributes(module))
         if len(shape_of(node)) == 2:
@@ -60,10 +61,11 @@ class Qdq(Emitter):
         return self.graph.add("MatMul", [codes, turned], name)
 
     def rescale(self, node: fx.Node, module: Rescale, values: str) -> str:
-        multiplier = module.multiplier
-        if module.unit is not None:  # the unit is in the weight's scale already
-            multiplier = multiplier / module.unit
-        return self.affine(node, module, values, multiplier)
+        if not module.behind_sums:
+            return self.affine(node, module, values)
+        shape = module.shape(len(shape_of(node)))
+        offset = self.graph.constant(f"{node.target}.offset", module.offset.view(shape), self.real)
+        return self.graph.add("Add", [values, offset], node.target)
 
     def table(self, node: fx.Node, module: Table, codes: str) -> str:
         name = node.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint
+from tasks.classification import read_images
 from tasks.qat.mmengine.classifier import QuantizedClassifier
 
 
@@ -30,13 +32,7 @@ def load_classifier(
         AusamError: for a file that is missing or truncated, without a configuration, with another
             kind of model, or whose weights do not fit it.
     """
-    check_checkpoint(path)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    text = (checkpoint.get("meta") or {}).get("cfg")
-    if not text:
-        raise AusamError(f"{path} holds no configuration; give a checkpoint of tools/train.py")
-    cfg = Config.fromstring(text, ".py")
-    cfg.merge_from_dict(dict(options or {}))
+    checkpoint, cfg = _read(path, options)
     for name in cfg.get("custom_imports", {}).get("imports", []):
         importlib.import_module(name)
     if cfg.model.type != "QuantizedClassifier":
@@ -53,6 +49,33 @@ def load_classifier(
         )
     model.net.check_steps()
     return model.eval()
+
+
+def data_facts(path: str | Path, options: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What whoever runs the network must know of its data, for a file: as JSON, by name.
+
+    Args:
+        path, options: as for :func:`load_classifier`.
+
+    Returns:
+        ``mean`` and ``std`` of the pixel values (0 to 255), RGB, and the names of the ``classes``.
+    """
+    settings = _read(path, options)[1].model.data_preprocessor
+    classes = read_images(**settings.test).classes
+    facts = dict(mean=list(settings.mean), std=list(settings.std), classes=list(classes))
+    return {name: json.dumps(value) for name, value in facts.items()}
+
+
+def _read(path: str | Path, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], Config]:
+    """A checkpoint and the configuration in it."""
+    check_checkpoint(path)
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    text = (checkpoint.get("meta") or {}).get("cfg")
+    if not text:
+        raise AusamError(f"{path} holds no configuration; give a checkpoint of tools/train.py")
+    cfg = Config.fromstring(text, ".py")
+    cfg.merge_from_dict(dict(options or {}))
+    return checkpoint, cfg
 
 
 def test_batches(

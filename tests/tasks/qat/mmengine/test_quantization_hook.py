@@ -107,6 +107,7 @@ def test_a_killed_and_resumed_run_equals_one_that_was_never_killed(tmp_path, flo
     assert (a[KEY]["direction"] != 0).any()
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_its_steps_stay_fp32(tmp_path, floats):
     cfg = config("mobilenetv1_slim_sam", tmp_path, epochs=1, from_scratch=True)
     cfg.optim_wrapper.type = "SAMAmpOptimWrapper"
@@ -118,6 +119,7 @@ def test_mixed_precision_trains_and_its_steps_stay_fp32(tmp_path, floats):
     assert len(losses) == 5 and all(0 < loss < 10 for loss in losses)
 
 
+@pytest.mark.slow
 def test_codes_are_looked_at_once_an_update(tmp_path, floats, monkeypatch):
     looks = []
     monkeypatch.setattr(Oscillation, "count", lambda self: looks.append(1))
@@ -127,6 +129,7 @@ def test_codes_are_looked_at_once_an_update(tmp_path, floats, monkeypatch):
     assert len(looks) == 1  # of five batches
 
 
+@pytest.mark.slow
 def test_freezing_that_is_switched_on_at_resume_works(tmp_path, floats):
     settings = dict(epochs=2, float_checkpoint=floats)
     with pytest.raises(KeyboardInterrupt):
@@ -139,6 +142,7 @@ def test_freezing_that_is_switched_on_at_resume_works(tmp_path, floats):
     assert len(frozen) == weights
 
 
+@pytest.mark.slow
 def test_two_bits_start_from_the_weights_of_four_with_steps_of_their_own(tmp_path, floats):
     policy = dict(weight_bits=4, activation_bits=4, first_last=8)
     four = config("resnet18_slim_sgd", tmp_path / "four", epochs=1, float_checkpoint=floats)
@@ -157,6 +161,7 @@ def torch_net(cfg):
     return MODELS.build(cfg.model).net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [dict(dampening=(0.0, 0.1)), dict(freezing=(0.04, 0.001))])
 def test_dampening_and_freezing_run(tmp_path, floats, settings):
     cfg = config("resnet18_slim_sgd", tmp_path, float_checkpoint=floats)
@@ -167,6 +172,7 @@ def test_dampening_and_freezing_run(tmp_path, floats, settings):
     assert frozen.any() == ("freezing" in settings)
 
 
+@pytest.mark.slow
 def test_the_quantized_perturbation_runs_with_sam_and_is_refused_without(tmp_path, floats):
     cfg = config("resnet18_slim_sam", tmp_path / "sam", epochs=1, float_checkpoint=floats)
     cfg.default_hooks.quantization.perturb = "quantized"
@@ -241,6 +247,7 @@ def test_steps_that_became_nan_stop_the_run_by_name(tmp_path, floats):
     assert not list(tmp_path.glob("epoch_*.pth"))
 
 
+@pytest.mark.slow
 def test_two_ranks_end_with_the_same_network(tmp_path, floats):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
