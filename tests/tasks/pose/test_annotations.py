@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ausam_core.errors import AusamError
 from tasks.pose import OwnPoseDataset, ZeroBasedMpiiDataset, check_dataset
 from tests.data.make_coco_sample import to_coco
 
+MINI = Path(__file__).parents[3] / "configs/simcc_mpii_ausam_mini.py"
 SAMPLE = Path(__file__).parents[2] / "data/pose/lspet"
 MPII = json.loads((SAMPLE / "annotations/lspet_val.json").read_text())[:6]
 COCO = to_coco(MPII, 14)
@@ -117,15 +120,10 @@ def test_what_is_passed_over_is_said_once_with_number_and_first(form, fault, tmp
 @pytest.mark.parametrize("form", ["mpii", "coco"])
 @pytest.mark.parametrize("value", [[NAN, 3.0], [9000, 5]], ids=["no number", "outside"])
 def test_such_a_joint_weighs_nothing_in_training(form, value, tmp_path):
-    from mmengine.registry import init_default_scope
-
-    from tests.configs.test_pose_configs import config as config_of
-
     init_default_scope("mmpose")
-    pipeline = config_of("simcc_mpii_ausam_mini").val_dataloader.dataset.pipeline
-    pipeline.insert(
-        3, dict(type="GenerateTarget", encoder=config_of("simcc_mpii_ausam_mini").codec)
-    )
+    mini = Config.fromfile(MINI)
+    pipeline = mini.val_dataloader.dataset.pipeline
+    pipeline.insert(3, dict(type="GenerateTarget", encoder=mini.codec))
     content = spoiled(form, lambda person: set_joint(person, value))
     whole = build(config(form, spoiled(form, lambda p: None), tmp_path), pipeline=pipeline)[1]
     odd = build(config(form, content, tmp_path), pipeline=pipeline)[1]
