@@ -14,7 +14,7 @@ samples = 2_500
 budget = 160 * samples
 seeds = range(5)
 metric = "accuracy/top1"
-references = ["sgd", "sam"]
+references = ["sgd", "sam", "sam_2"]
 rho = RHO
 
 SAM = dict(type="SAM", rho=RHO)
@@ -50,6 +50,6 @@ arms = {
     "ausam_looksam": dict(label="AUSAM × LookSAM-5", method=LOOKSAM, selection=AUSAM),
     "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
     # As many epochs as SGD, as papers compare; and SGD for the same cost.
-    "sam_2": dict(label="SAM", method=SAM, times=2),
-    "sgd_2": dict(label="SGD", times=2),
+    "sam_2": dict(label="SAM, as many epochs", method=SAM, times=2),
+    "sgd_2": dict(label="SGD, twice the epochs", times=2),
 }

@@ -1,13 +1,13 @@
 """Does a second pass pay in training with 2-bit weights?
 
 Top-1 on the test set of ResNet-20 with 2-bit weights and 4-bit activations, trained on the whole of
-CIFAR-10 from published float weights of 91.7 % (`configs/studies/resnet20_w2a4.py`), as long as 3
+CIFAR-10 from published float weights of 91.7 % (`configs/studies/resnet20_w2a4.py`), as long as 10
 epochs of SGD. ρ and learning rate are the paper's of Table 10, not chosen here.
 """
 
 config = "configs/studies/resnet20_w2a4.py"
 samples = 50_000
-budget = 3 * samples
+budget = 10 * samples
 seeds = range(3)
 metric = "accuracy/top1"
 references = ["sgd", "sam"]

@@ -94,13 +94,19 @@ def project(path: str, make: str = "person", **model: Any) -> Any:
     return cfg
 
 
-HEATMAPS, REGRESSION = "body_2d_keypoint/topdown_heatmap/coco/", "body_2d_keypoint/topdown_regression/coco/"
+HEATMAPS, REGRESSION = (
+    "body_2d_keypoint/topdown_heatmap/coco/",
+    "body_2d_keypoint/topdown_regression/coco/",
+)
 INTEGRAL = "body_2d_keypoint/integral_regression/coco/"
 LIFTING = "body_3d_keypoint/image_pose_lift/h36m/image-pose-lift_tcn_8xb64-200e_h36m.py"
 PROJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heatmap, ResNet-50": (HEATMAPS + "td-hm_res50_8xb64-210e_coco-256x192.py", {}),
     "heatmap, HRNet": (HEATMAPS + "td-hm_hrnet-w32_8xb64-210e_coco-256x192.py", {}),
-    "heatmap, hourglass": (HEATMAPS + "td-hm_hourglass52_8xb32-210e_coco-256x256.py", dict(make="large_person")),
+    "heatmap, hourglass": (
+        HEATMAPS + "td-hm_hourglass52_8xb32-210e_coco-256x256.py",
+        dict(make="large_person"),
+    ),
     "heatmap, MSPN": (HEATMAPS + "td-hm_2xmspn50_8xb32-210e_coco-256x192.py", {}),
     "heatmap, ViTPose": (
         HEATMAPS + "td-hm_ViTPose-small_8xb64-210e_coco-256x192.py",
@@ -110,7 +116,10 @@ PROJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "regression": (REGRESSION + "td-reg_res50_8xb64-210e_coco-256x192.py", {}),
     "RLE": (REGRESSION + "td-reg_res50_rle-8xb64-210e_coco-256x192.py", {}),
     "IPR": (INTEGRAL + "ipr_res50_8xb64-210e_coco-256x256.py", {}),
-    "IPR, debiased": (INTEGRAL + "ipr_res50_debias-8xb64-210e_coco-256x256.py", dict(make="whole_person")),
+    "IPR, debiased": (
+        INTEGRAL + "ipr_res50_debias-8xb64-210e_coco-256x256.py",
+        dict(make="whole_person"),
+    ),
     "DSNT": (INTEGRAL + "ipr_res50_dsnt-8xb64-210e_coco-256x256.py", dict(make="whole_person")),
     "3-D lifter": (LIFTING, dict(make="sequence", backbone=dict(dropout=0.0))),
 }

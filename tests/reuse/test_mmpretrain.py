@@ -23,6 +23,7 @@ from tests.reuse.projects import (  # noqa: E402
     three_lines,
 )
 
+
 @maker
 def image(index):
     """A picture of 32 x 32 pixels, and a class."""

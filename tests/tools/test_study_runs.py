@@ -59,7 +59,7 @@ def test_killed_at_any_moment_it_loses_only_the_runs_under_way(tmp_path):
     for _ in range(5):
         before = records(path)
         process = subprocess.Popen(command(path), stdout=subprocess.DEVNULL)
-        time.sleep(chance.uniform(1, 15))
+        time.sleep(chance.uniform(1, 10))
         process.send_signal(signal.SIGKILL)
         process.wait()
         after = records(path)

@@ -1,5 +1,6 @@
 """10,000 training images of CIFAR-10 (its first batch file) and its whole test split, for two CPU
-cores; `tools/compare_qat.py` lays the folder out."""
+cores: `data/cifar10_10k/cifar-10-batches-py` holds data_batch_1, test_batch and batches.meta alone,
+or links to them."""
 
 _base_ = ["./cifar10.py"]
 

@@ -1,0 +1,174 @@
+"""The frontier: what each arm reaches at its cost, as a picture."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from _study.record import Record, read_records
+from _study.statistics import by_arm, difference, estimate
+from _study.study import Arm, Study
+from _study.table import ordered
+from ausam_core.errors import AusamError
+
+_KINDS = {
+    "base optimizer": "#5c6370",
+    "sharpness-aware all the way": "#1c7ed6",
+    "sharpness-aware late in the run": "#e8590c",
+}
+_TEXT, _MUTED, _BAND = "#1f2329", "#6b7280", "#f4f5f7"
+
+Runs = Mapping[int, Record]
+
+
+def draw_frontier(study: Study, out: Path | None = None) -> Path:
+    """Draw the scores of all arms in bands of equal cost.
+
+    A row shows an arm: each seed as a faint dot, the mean, and the 95 % interval of its difference
+    to the first reference, paired by seed.
+
+    Args:
+        study: the study.
+        out: the picture; by default ``frontier.png`` beside the records.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        AusamError: where there are no records, or some that do not belong.
+    """
+    found = by_arm(read_records(study))
+    if not found:
+        raise AusamError(
+            f"{study.folder} holds no records yet; `python tools/study.py run {study.path}` makes "
+            "them"
+        )
+    base = next((name for name in study.references if name in found), None)
+    names = ordered(study, found)
+    figure, axes = plt.subplots(figsize=(9.6, 1.9 + 0.34 * (len(names) + _bands(study, names))))
+    heights = _heights(study, names)
+    for name in names:
+        _row(axes, heights[name], study.arms[name], found[name], base and found[base])
+    _decorate(axes, study, names, heights, found, base)
+    out = out or study.folder / "frontier.png"
+    figure.savefig(out, dpi=160, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    return out
+
+
+def _kind(arm: Arm) -> str:
+    if arm.method["type"] == "Base":
+        return "base optimizer"
+    return f"sharpness-aware {'late in the run' if arm.start else 'all the way'}"
+
+
+def _mean(runs: Runs) -> float:
+    return statistics.mean(record.score for record in runs.values())
+
+
+def _bands(study: Study, names: list[str]) -> int:
+    return len({study.arms[name].times for name in names})
+
+
+def _heights(study: Study, names: list[str]) -> dict[str, float]:
+    """Where each row is, with a row between two bands for the title of the band."""
+    heights, y, times = {}, 0.0, None
+    for name in names:
+        if study.arms[name].times != times:
+            times, y = study.arms[name].times, y - 1
+        heights[name] = y
+        y -= 1
+    return heights
+
+
+def _row(axes: Axes, y: float, arm: Arm, runs: Runs, base: Runs | None) -> None:
+    colour = _KINDS[_kind(arm)]
+    scores = [record.score for record in runs.values()]
+    mean, half = _mean(runs), math.inf
+    if base is not None and base is not runs and (found := difference(runs, base)) is not None:
+        half = found.half
+    elif base is None:
+        half = estimate(scores).half
+    if math.isfinite(half):
+        axes.plot([mean - half, mean + half], [y, y], color=colour, lw=2.2, alpha=0.55, zorder=2)
+    axes.scatter(scores, [y] * len(scores), s=13, color=colour, alpha=0.35, lw=0, zorder=3)
+    axes.scatter([mean], [y], s=58, color=colour, edgecolor="white", lw=1.1, zorder=4)
+    axes.text(
+        1.01, y, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center", color=_TEXT
+    )
+
+
+def _decorate(
+    axes: Axes,
+    study: Study,
+    names: list[str],
+    heights: Mapping[str, float],
+    found: Mapping[str, Runs],
+    base: str | None,
+) -> None:
+    axes.set_yticks([heights[n] for n in names], [study.arms[n].label for n in names], color=_TEXT)
+    axes.tick_params(axis="both", length=0, labelcolor=_TEXT)
+    axes.set_ylim(min(heights.values()) - 0.7, 0)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="x", color="#dfe2e6", lw=0.7)
+    axes.set_axisbelow(True)
+    for times in sorted({study.arms[name].times for name in names}):
+        _band(axes, times, [heights[name] for name in names if study.arms[name].times == times])
+    # What SGD reaches, and what SAM reaches where it may cost more.
+    lines = [n for n in study.references if n in found and (n == base or study.arms[n].times != 1)]
+    lines.sort(key=lambda name: _mean(found[name]))
+    for name, side in zip(
+        lines, ("center",) if len(lines) == 1 else ("right", "left"), strict=False
+    ):
+        _line(axes, study.arms[name], _mean(found[name]), side)
+    axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=30)
+    seeds = " or ".join(map(str, sorted({len(runs) for runs in found.values()})))
+    reference = f"difference to {study.arms[base].label}, paired by seed" if base else "mean"
+    said = f"{_METRICS.get(study.metric, study.metric)}; small dots: {seeds} seeds; bars: 95 % "
+    axes.annotate(
+        f"{said}interval of the {reference}",
+        (0, 1),
+        (0, 14),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color=_MUTED,
+        size=9.5,
+    )
+    used = {_kind(study.arms[name]) for name in names}
+    handles = [
+        Line2D([], [], marker="o", ls="", color=colour, label=kind)
+        for kind, colour in _KINDS.items()
+        if kind in used
+    ]
+    style = dict(ncols=3, frameon=False, labelcolor=_TEXT, handletextpad=0.2, borderpad=0)
+    axes.figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.06), **style)
+
+
+def _band(axes: Axes, times: float, rows: list[float]) -> None:
+    """The ground of the rows that cost the same, and its title."""
+    axes.axhspan(min(rows) - 0.5, max(rows) + 0.5, color=_BAND, zorder=0, lw=0)
+    title = "at equal cost" if times == 1 else f"at {times:g} times the cost"
+    where = dict(transform=axes.get_yaxis_transform(), va="center")
+    axes.text(0, max(rows) + 0.78, title, color=_MUTED, size=9.5, style="italic", **where)
+
+
+def _line(axes: Axes, arm: Arm, mean: float, side: str) -> None:
+    """What an arm reaches, through all rows; its name stands on one side of the line."""
+    colour = _KINDS[_kind(arm)]
+    axes.axvline(
+        mean, color=colour, lw=1, ls=(0, (4, 3)), zorder=1, ymax=1 - 0.45 / abs(axes.get_ylim()[0])
+    )
+    axes.text(mean, -0.12, arm.label, color=colour, size=8.5, ha=side, va="top")
+
+
+_METRICS = {"accuracy/top1": "top-1 accuracy, %", "PCK": "PCKh@0.5, %"}

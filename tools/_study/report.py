@@ -1,0 +1,76 @@
+"""docs/results.md: what each study asked and what its records say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from _study.plot import draw_frontier
+from _study.record import Record, read_records
+from _study.study import Study, load_study
+from _study.table import table
+
+_HEAD = """\
+# Results
+
+What was asked, what was found, and how sure it is. `python tools/study.py report` makes this page
+from the records in `studies/`; [measured_speed.md](measured_speed.md) holds what was measured by
+hand: the speed of a step, memory, exported networks.
+
+How to read a table:
+
+- Every arm of a study spends as many *sample passes*: a forward with its backward pass over one
+  sample is 1, a forward alone ⅓, counted by the run itself. An arm whose step costs twice trains
+  half as many epochs, with the learning-rate schedule stretched to them. `passes` 2.00 marks an arm
+  that was given twice as many.
+- `score` is the mean over seeds ± their standard deviation, after the last epoch.
+- A difference is paired by seed, ± half of its 95 % interval (Student's t over the seeds), and
+  **bold** where the interval excludes 0. Of twenty arms that differ in nothing, one is bold.
+- Score and loss on training data are without augmentation. `sharpness` is by how much the loss of a
+  batch of 128 rises at distance ρ along its gradient.
+- ρ was chosen for SAM alone, never by a test set. Where arms have fewer seeds than others, their
+  first seeds decided which arms got the rest: the lead of a winner is then a little flattered.
+"""
+
+
+def write_report(studies: Path, out: Path) -> None:
+    """Draw the pictures and write the page.
+
+    Args:
+        studies: folder of the study files.
+        out: the page.
+    """
+    for study in _all(studies):
+        if read_records(study):
+            draw_frontier(study)
+    out.write_text(report(studies, out))
+
+
+def report(studies: Path, out: Path) -> str:
+    """The page as it should be now; links are seen from ``out``."""
+    found = [(study, read_records(study)) for study in _all(studies)]
+    parts = [_HEAD, *(_section(study, records, out) for study, records in found if records)]
+    waiting = [f"`{study.name}` ({study.title})" for study, records in found if not records]
+    if waiting:
+        parts.append(f"## Not run yet\n\n{'; '.join(waiting)}.\n")
+    return "\n".join(parts)
+
+
+def _all(folder: Path) -> list[Study]:
+    return [load_study(path) for path in sorted(folder.glob("*.py"))]
+
+
+def _section(study: Study, records: list[Record], out: Path) -> str:
+    picture = os.path.relpath(study.folder / "frontier.png", out.parent)
+    devices = ", ".join(sorted({record.versions.get("device", "?") for record in records}))
+    torches = ", ".join(sorted({record.versions.get("torch", "?") for record in records}))
+    hours = sum(record.seconds for record in records) / 3600
+    ran = (
+        f"`python tools/study.py run studies/{study.path.name}`: {len(records)} runs of "
+        f"{study.budget:,.0f} sample passes, {hours:.1f} h in all, a thread each ({devices}; torch "
+        f"{torches})."
+    )
+    parts = [f"## {study.title}", study.text, ran, f"![{study.title}]({picture})", table(study)]
+    parts += [f"**Found.** {study.found.strip()}"] if study.found else []
+    parts += [f"**What it does not say.** {study.limits.strip()}"] if study.limits else []
+    return "\n\n".join(parts) + "\n"
