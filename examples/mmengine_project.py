@@ -70,21 +70,25 @@ def main(argv: list[str] | None = None) -> nn.Module:
     args = parser.parse_args(argv)
 
     def loader(files: str, shuffle: bool) -> dict:
-        sampler = dict(type="DefaultSampler", shuffle=shuffle)
-        dataset = cifar10(args.data, files)
-        return dict(batch_size=args.batch_size, sampler=sampler, dataset=dataset)
+        return dict(
+            batch_size=args.batch_size,
+            sampler=dict(type="DefaultSampler", shuffle=shuffle),
+            dataset=cifar10(args.data, files),
+            collate_fn=dict(type="default_collate"),
+        )
 
     runner = Runner(
-        model=Classifier(),
+        model=dict(type=Classifier),  # built by the runner, after it has set the seed
         work_dir=args.out,
         train_dataloader=loader("data_batch_*", shuffle=True),
         val_dataloader=loader("test_batch", shuffle=False),
         train_cfg=dict(by_epoch=True, max_epochs=args.epochs),
         val_cfg=dict(),
-        val_evaluator=Accuracy(),
+        val_evaluator=[Accuracy()],
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
         custom_hooks=[dict(type="AUSAMHook", rho=0.1, alpha=0.5)],
         launcher=args.launcher,
+        env_cfg=dict(dist_cfg=dict(backend="nccl" if torch.cuda.is_available() else "gloo")),
         resume=args.resume,
         randomness=dict(seed=0),
     )

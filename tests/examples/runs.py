@@ -27,9 +27,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def run(name: str, *flags: object) -> nn.Module:
+def run(name: str, *flags: object, data: Path = DATA) -> nn.Module:
     """Run an example's ``main`` here, on the real images of tests/data."""
-    return load(name).main(["--data", str(DATA), *map(str, flags)])
+    return load(name).main(["--data", str(data), *map(str, flags)])
 
 
 def weights(model: nn.Module) -> Tensor:
