@@ -170,12 +170,17 @@ def test_lightning_resumes_method_and_selection(tmp_path):
     assert torch.equal(weights(run("lightning_module", *flags)), whole)
 
 
-@pytest.mark.parametrize("flags", [["--opt", "adamw"], ["--opt", "lamb"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--model", "test_resnet"],
+        ["--model", "test_resnet", "--opt", "lamb"],
+        ["--model", "test_vit", "--size", "32"],
+    ],
+)
 def test_timm_models_and_optimizers_train(flags):
     needs("timm")
-    assert (
-        weights(run("timm_model", "--model", "test_resnet", *flags, "--epochs", 2)).isfinite().all()
-    )
+    assert weights(run("timm_model", *flags, "--epochs", 2)).isfinite().all()
 
 
 def test_an_mmengine_project_resumes(tmp_path):
