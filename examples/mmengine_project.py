@@ -1,6 +1,7 @@
 """AUSAM in an MMEngine project of one's own: one line.
 
     python examples/mmengine_project.py --out work_dirs/example
+    torchrun --nproc-per-node 2 examples/mmengine_project.py --launcher pytorch    # two GPUs
 
 The line is ``custom_hooks``. Model, loop, optimizer wrapper and data are as they were. The faster
 form, which chooses before loading, is two more lines; see the guide to MMEngine.
@@ -88,7 +89,6 @@ def main(argv: list[str] | None = None) -> nn.Module:
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
         custom_hooks=[dict(type="AUSAMHook", rho=0.1, alpha=0.5)],
         launcher=args.launcher,
-        env_cfg=dict(dist_cfg=dict(backend="nccl" if torch.cuda.is_available() else "gloo")),
         resume=args.resume,
         randomness=dict(seed=0),
     )
