@@ -48,11 +48,10 @@ def main(argv: list[str] | None = None) -> nn.Module:
     parser.add_argument("--data", default="tests/data/cifar10")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=50, help="of all processes")
-    parser.add_argument("--precision", choices=["no", "bf16", "fp16"], default="no")
     args = parser.parse_args(argv)
 
     # Without a GPU, Accelerate joins the processes of torchrun only where cpu=True is said.
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=args.precision)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     set_seed(0)
     train_set = cifar10(args.data, "data_batch_*")
     model = network()

@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 examples/fsdp2.py --checkpoint FOLDER
 
 Each rank perturbs its own shards by the norm over all of them; a step is that of one process,
-within rounding. A checkpoint of shards resumes on another number of ranks.
+within rounding. A checkpoint of shards resumes on another number of ranks. Needs torch 2.6.
 """
 
 # A step calls its closure before the loop goes on, so the closure may use the loop's variables.
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> nn.Module:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=50, help="of all ranks")
     parser.add_argument("--stop-after", type=int, help="break off after so many epochs")
-    parser.add_argument("--checkpoint", type=Path, help="folder; resumed where it exists")
+    parser.add_argument("--checkpoint", type=Path, help="folder; resumed where it holds epochs")
     args = parser.parse_args(argv)
 
     gpu = torch.cuda.is_available()
@@ -79,9 +79,11 @@ def main(argv: list[str] | None = None) -> nn.Module:
         state = {"model": weights, "optimizer": momentum, "method": method.run_state()}
         return {**state, "sampler": sampler.state_dict()}
 
-    if args.checkpoint and args.checkpoint.exists():
+    # A folder an epoch; .metadata is written last, so a folder that has it is whole.
+    saved = sorted(args.checkpoint.glob("*/.metadata")) if args.checkpoint else []
+    if saved:
         state = state_of_run()
-        dcp.load(state, checkpoint_id=args.checkpoint)
+        dcp.load(state, checkpoint_id=saved[-1].parent)
         set_state_dict(
             model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
         )
@@ -97,7 +99,7 @@ def main(argv: list[str] | None = None) -> nn.Module:
             sampler.record(batch, result)
         print(f"epoch {epoch}, rank {dist.get_rank()}: loss {result.loss:.3f}")
         if args.checkpoint:
-            dcp.save(state_of_run(), checkpoint_id=args.checkpoint)
+            dcp.save(state_of_run(), checkpoint_id=args.checkpoint / f"{epoch:04}")
     return model
 
 

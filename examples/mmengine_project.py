@@ -1,6 +1,7 @@
 """AUSAM in an MMEngine project of one's own: one line.
 
     python examples/mmengine_project.py --out work_dirs/example
+    torchrun --nproc-per-node 2 examples/mmengine_project.py --launcher pytorch    # two GPUs
 
 The line is ``custom_hooks``. Model, loop, optimizer wrapper and data are as they were. The faster
 form, which chooses before loading, is two more lines; see the guide to MMEngine.
@@ -70,18 +71,21 @@ def main(argv: list[str] | None = None) -> nn.Module:
     args = parser.parse_args(argv)
 
     def loader(files: str, shuffle: bool) -> dict:
-        sampler = dict(type="DefaultSampler", shuffle=shuffle)
-        dataset = cifar10(args.data, files)
-        return dict(batch_size=args.batch_size, sampler=sampler, dataset=dataset)
+        return dict(
+            batch_size=args.batch_size,
+            sampler=dict(type="DefaultSampler", shuffle=shuffle),
+            dataset=cifar10(args.data, files),
+            collate_fn=dict(type="default_collate"),
+        )
 
     runner = Runner(
-        model=Classifier(),
+        model=dict(type=Classifier),  # built by the runner, after it has set the seed
         work_dir=args.out,
         train_dataloader=loader("data_batch_*", shuffle=True),
         val_dataloader=loader("test_batch", shuffle=False),
         train_cfg=dict(by_epoch=True, max_epochs=args.epochs),
         val_cfg=dict(),
-        val_evaluator=Accuracy(),
+        val_evaluator=[Accuracy()],
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
         custom_hooks=[dict(type="AUSAMHook", rho=0.1, alpha=0.5)],
         launcher=args.launcher,

@@ -89,8 +89,9 @@ def main(argv: list[str] | None = None) -> nn.Module:
     args = parser.parse_args(argv)
 
     torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train_set = cifar10(args.data, "data_batch_*")
-    model = network()
+    model = network().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
     selection = LargestLoss(len(train_set), args.alpha, args.by_chance)
     sampler = SelectiveBatchSampler(RandomSampler(train_set), args.batch_size, selection)
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> nn.Module:
 
     for epoch in range(args.epochs):
         for batch, (images, labels) in sampler.over(loader):
+            images, labels = images.to(device), labels.to(device)
             result = method.step(
                 lambda: F.cross_entropy(model(images), labels, reduction="none"), batch=batch
             )

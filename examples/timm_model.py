@@ -1,6 +1,6 @@
 """AUSAM with a model, an optimizer and a schedule of timm.
 
-    python examples/timm_model.py --model resnet10t
+    python examples/timm_model.py
     python examples/timm_model.py --model vit_tiny_patch16_224 --size 32 --pretrained
 
 timm's losses give a mean, and a selection learns from each sample: ``F.cross_entropy`` with

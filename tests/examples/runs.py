@@ -27,9 +27,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def run(name: str, *flags: object) -> nn.Module:
+def run(name: str, *flags: object, data: Path = DATA) -> nn.Module:
     """Run an example's ``main`` here, on the real images of tests/data."""
-    return load(name).main(["--data", str(DATA), *map(str, flags)])
+    return load(name).main(["--data", str(data), *map(str, flags)])
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -56,6 +56,8 @@ def torchrun(folder: Path, jobs: dict[str, Job], ranks: int = 2) -> dict[str, li
 def main(folder: str, jobs: str) -> None:
     torch.set_num_threads(1)
     for job, (name, flags) in json.loads(jobs).items():
+        if name == "mmengine_project":  # its launcher gives up where there is no GPU
+            torch.distributed.init_process_group("gloo")
         end = weights(run(name, *flags))
         torch.save(end, f"{folder}/{job}-{os.environ['RANK']}.pth")
         # An example that stayed alone, or talks to nobody, fails here.

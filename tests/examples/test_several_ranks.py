@@ -12,15 +12,17 @@ from tests.examples.runs import torchrun
 def ends(tmp_path_factory):
     """Weights at the end of each run, of both ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    jobs = {}
+    found = {}
     for name in ("ddp", "fsdp2"):
         saved = ["--checkpoint", str(folder / name)]
-        jobs[name] = (name, [])
-        jobs[f"{name} broken off"] = (name, [*saved, "--stop-after", "2"])
-        jobs[f"{name} resumed"] = (name, saved)
+        jobs = {
+            name: (name, []),
+            f"{name} broken off": (name, [*saved, "--stop-after", "2"]),
+            f"{name} resumed": (name, saved),
+        }
+        found |= torchrun(folder, jobs)
     flags = ["--out", str(folder / "mmengine"), "--launcher", "pytorch", "--batch-size", "25"]
-    jobs["mmengine"] = ("mmengine_project", flags)
-    return torchrun(folder, jobs)
+    return found | torchrun(folder, {"mmengine": ("mmengine_project", flags)})
 
 
 def distance(a, b):
