@@ -38,10 +38,7 @@ def losses_of_each(model: nn.Module, data: dict[str, Any], total: float | None =
     size = len(data["data_samples"])
     with batch_statistics(model, data):
         losses = torch.stack(
-            [
-                model.parse_losses(model(**part_of(data, i), mode="loss"))[0]
-                for i in range(size)
-            ]
+            [model.parse_losses(model(**part_of(data, i), mode="loss"))[0] for i in range(size)]
         )
     if total is not None:
         sums = (float(losses.mean()), float(losses.sum()))
