@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from tests.reuse.by_hand import scores_by_hand
-from tests.reuse.projects import N, RHO, FirstBatch, choice_of, runner_of
+from tests.reuse.projects import RHO, FirstBatch, N, choice_of, runner_of
 
 
 def check_scores(cfg: Config, work_dir: Path, lines: Callable[[Config], None]) -> None:
@@ -32,7 +33,25 @@ def check_scores(cfg: Config, work_dir: Path, lines: Callable[[Config], None]) -
     torch.testing.assert_close(scores[indices].float(), expected, rtol=0, atol=0.05 * spread)
 
 
-def choice_of_order(runner) -> list[int]:
+def check_resume(cfg: Config, work_dir: Path, lines: Callable[[Config], None]) -> None:
+    """Two epochs, a new process's runner, a third: to the bit what three epochs give."""
+    whole, first, second = FirstBatch(), FirstBatch(), FirstBatch()
+    settings = dict(size=2 * N, save=True)
+    runner_of(cfg, work_dir / "whole", lines, whole, epochs=3, **settings).train()
+    runner_of(cfg, work_dir / "parts", lines, first, epochs=2, **settings).train()
+    resumed = runner_of(cfg, work_dir / "parts", lines, second, epochs=3, resume=True, **settings)
+    resumed.train()
+    assert len(whole.weights) == 6 and len(second.weights) == 2
+    assert not torch.equal(second.weights[0], second.weights[1])
+    for expected, found in zip(whole.weights[4:], second.weights, strict=True):
+        assert torch.equal(expected, found)
+    assert torch.equal(
+        choice_of(resumed).selection.scores.of(torch.arange(2 * N)).isfinite(),
+        torch.ones(2 * N, dtype=torch.bool),
+    )
+
+
+def choice_of_order(runner: Runner) -> list[int]:
     """The samples of the first batch, in its order."""
     loader = runner.train_loop.dataloader
     inner = getattr(loader.batch_sampler, "sampler", loader.sampler)

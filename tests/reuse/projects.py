@@ -1,4 +1,4 @@
-"""Other people's MMEngine projects on a handful of random samples, their code and configs untouched.
+"""Other people's MMEngine projects on a few random samples, their code and configs untouched.
 
 A project's config is read from its wheel. Replaced are only what a test cannot have: the data set,
 the size of the images, and pretrained weights.

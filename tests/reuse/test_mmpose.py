@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, Registry
 
 pytest.importorskip("tasks.pose", reason="needs the extra: pip install ausam[pose], and mmpose")
 
-from tests.reuse.cases import check_scores  # noqa: E402
-from tests.reuse.projects import config_of, maker, one_line, three_lines  # noqa: E402
+from tests.reuse.cases import check_resume, check_scores  # noqa: E402
+from tests.reuse.projects import (  # noqa: E402
+    config_of,
+    maker,
+    one_line,
+    runner_of,
+    three_lines,
+)
 
 JOINTS = 17
 # The configs' sizes of images, heatmaps and feature maps, and what stands here for each.
@@ -125,8 +134,49 @@ PROJECTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def slow_unless(*quick: str) -> list[Any]:
+    """The names of the projects; all but a few are left out of the quick tests."""
+    return [pytest.param(n, marks=() if n in quick else pytest.mark.slow) for n in PROJECTS]
+
+
 @pytest.mark.parametrize("lines", [one_line, three_lines])
-@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("name", slow_unless("3-D lifter"))
 def test_scores_are_those_by_hand(name, lines, tmp_path):
     path, settings = PROJECTS[name]
     check_scores(project(path, **settings), tmp_path, lines)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path):
+    path, settings = PROJECTS["heatmap, ResNet-50"]
+    check_resume(project(path, **settings), tmp_path, one_line)
+
+
+@pytest.fixture
+def mmdet_hook():
+    """A stand-in for mmdet's hook that changes the pipeline in the last epochs."""
+
+    class PipelineSwitchHook(Hook):
+        def __init__(self, switch_epoch, switch_pipeline):
+            self.switch_epoch, self.switch_pipeline = switch_epoch, switch_pipeline
+
+    HOOKS.children.pop("mmdet", None)
+    Registry("hook", parent=HOOKS, scope="mmdet").register_module(module=PipelineSwitchHook)
+    yield
+    HOOKS.children.pop("mmdet")
+
+
+RTMPOSE = "body_2d_keypoint/rtmpose/coco/rtmpose-t_8xb256-420e_coco-256x192.py"
+
+
+@pytest.mark.skipif(find_spec("mmdet") is not None, reason="mmdet is installed")
+def test_rtmpose_needs_mmdet_with_and_without_us(tmp_path):
+    """Its own config names a hook of mmdet; that is said by MMEngine, before AUSAM is met."""
+    for lines in (one_line, lambda cfg: None):
+        with pytest.raises(KeyError, match="mmdet.PipelineSwitchHook"):
+            runner_of(project(RTMPOSE), tmp_path, lines)
+
+
+@pytest.mark.parametrize("lines", [one_line, three_lines])
+def test_rtmpose_with_its_hook_stood_in_for(lines, tmp_path, mmdet_hook):
+    check_scores(project(RTMPOSE), tmp_path, lines)
