@@ -12,18 +12,17 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, as_record
 from ausam_core.random_state import RandomState
 from ausam_core.ranks import align_gradients, is_averaged, without_averaging
-
-if TYPE_CHECKING:
-    from ausam_core.methods.method import Method
+from ausam_core.step_result import Cost
 
 Closure = Callable[..., Tensor | ForwardRecord]
 """Runs the forward pass and returns the loss of each sample, ``[N]``, a scalar, or a record."""
@@ -62,6 +61,23 @@ def weights_of_pass(batch: Batch | None) -> Tensor | None:
     return batch.weights.values if batch.weights.loss in (present, "both") else None
 
 
+class Stepping(Protocol):
+    """What the passes of a step look up in the method whose step it is."""
+
+    model: nn.Module
+    scaler: torch.amp.GradScaler | None
+    cost: Cost
+    replay_random_state: bool
+
+    @property
+    def process_group(self) -> Any: ...
+
+    @property
+    def first_pass_is_local(self) -> bool: ...
+
+    def parameters(self) -> list[nn.Parameter]: ...
+
+
 class Passes(ABC):
     """Runs the passes of one step over one batch.
 
@@ -79,7 +95,7 @@ class Passes(ABC):
 
     def __init__(
         self,
-        method: Method,
+        method: Stepping,
         batch: Batch | None = None,
         factor: float = 1.0,
         first: ForwardRecord | None = None,
@@ -204,7 +220,7 @@ class ClosurePasses(Passes):
 
     def __init__(
         self,
-        method: Method,
+        method: Stepping,
         closure: Closure,
         batch: Batch | None = None,
         factor: float = 1.0,

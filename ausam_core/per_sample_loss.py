@@ -2,17 +2,24 @@
 
 A forward hook on the loss module sees the same arguments as the module and computes the loss of
 each sample with a *handler* that is registered for its class; no network work is done twice, no
-module is changed. A module without a handler is called once for every sample of the batch, which is
-slow and announced.
+module is changed. A module without a handler that returns one loss a sample is taken at its word;
+any other is called once for every sample of the batch, which is slow and announced.
 
     >>> recorder = PerSampleLossRecorder(model)
     >>> with recorder.recording():
     ...     loss = model(images, targets)
-    >>> recorder.take()          # tensor of shape [N], detached
+    >>> of_each = recorder.losses()     # tensor of shape [N], detached
+    >>> whole = recorder.check(loss)    # is that all of the loss?
+
+Right are losses that are a mean or a sum over samples, in any number of modules, called any number
+of times, that the model adds up: in place or not, under autocast, in any floating dtype. What the
+recorder cannot see (a part computed by a function, a factor outside a module, samples that enter
+each other's loss) :meth:`~PerSampleLossRecorder.check` refuses by name.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +28,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ausam_core.batch_parts import call_length
 from ausam_core.errors import AusamError
+from ausam_core.loss_modules import Place, find_loss_modules, named_loss_modules
+from ausam_core.loss_slices import one_by_one
+from ausam_core.recorded_losses import RecordedCall, added, check_handlers, what_is_missing
 
 Handler = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Tensor]
 """(module, args, kwargs) → the loss of each sample, ``[N]``.
 
 Either the sum or the mean of it must be what the module returned, and its scale must not depend on
-N.
+N. It may return ``NotImplemented`` where it cannot serve a module's settings; the module is then
+treated as one without a handler.
 """
 
 _HANDLERS: dict[str, Handler] = {}
@@ -60,34 +72,32 @@ def find_handler(module: nn.Module) -> Handler | None:
 class PerSampleLossRecorder:
     """Records the loss of each sample while a model computes its loss.
 
+    Loss modules that are replaced later (another head, another loss) are found again at the next
+    :meth:`start`, those that are added at the next :meth:`check`.
+
     Args:
-        model: the model; loss modules are found by their handlers, else by names that begin with
-            ``loss``.
-        loss_modules: dotted names of the modules to watch, where finding them is not good enough.
+        model: the model; loss modules are found by their handlers and by their names.
+        loss_modules: dotted names of the modules whose losses alone shall count, where finding
+            them is not good enough; wrappers' prefixes (``module.``) may stand in them or not.
 
     Raises:
-        AusamError: if a name in ``loss_modules`` does not exist.
+        AusamError: if a name in ``loss_modules`` does not exist, or lies within another.
     """
 
     def __init__(self, model: nn.Module, loss_modules: Sequence[str] | None = None) -> None:
-        self._watched = _named(model, loss_modules) if loss_modules is not None else _find(model)
-        self._active = False
-        self._seen: list[tuple[str, Tensor, Tensor]] = []
-        self._checked = False
-        for name, module in self._watched.items():
-            module.register_forward_hook(self._hook(name), with_kwargs=True)
-            if find_handler(module) is None:
-                warnings.warn(
-                    "no handler for the loss of each sample is registered for "
-                    f"{type(module).__name__} ({name}); it is called once for every sample "
-                    "instead, which is slow: see register_per_sample_loss",
-                    stacklevel=2,
-                )
+        self._model = model
+        self._names = None if loss_modules is None else list(loss_modules)
+        self._places: dict[str, Place] = {}
+        self._hooks: list[Any] = []
+        self._active = self._given = False
+        self._calls: list[RecordedCall] = []
+        self._announced: set[str] = set()
+        self._look_again()
 
     @property
     def watched(self) -> list[str]:
         """Names of the loss modules that are watched; empty where none could be found."""
-        return list(self._watched)
+        return list(self._places)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -99,170 +109,177 @@ class PerSampleLossRecorder:
             self.stop()
 
     def start(self) -> None:
-        """Record from now on, forgetting what was recorded before."""
-        self._active, self._seen = True, []
-
-    def stop(self) -> None:
-        """Record no longer; what was recorded is kept for :meth:`take`."""
-        self._active = False
-
-    def take(self) -> Tensor | None:
-        """The loss of each sample of the last recording, ``[N]``, detached.
-
-        None where no loss module ran.
-
-        Several loss modules add up. The first time the values are held against what the modules
-        returned.
+        """Record from now on, forgetting what was recorded before.
 
         Raises:
-            AusamError: if they contradict it, or modules saw batches of different size.
+            AusamError: where the loss modules are gone and no others are there.
         """
-        seen, self._seen = self._seen, []
-        if not seen:
-            return None
-        if not self._checked:
-            self._check(seen)
-            self._checked = True
-        return (
-            seen[0][1] if len(seen) == 1 else torch.stack([values for _, values, _ in seen]).sum(0)
-        )
+        if not all(place.holds() for place in self._places.values()):
+            self._look_again()
+        self._active, self._given, self._calls = True, False, []
 
-    losses = take
+    def stop(self) -> None:
+        """Record no longer; what was recorded is kept for :meth:`losses` and :meth:`check`."""
+        self._active = False
+
+    def losses(self) -> Tensor | None:
+        """The loss of each sample of the last recording, ``[N]``, detached; given out once.
+
+        None where no loss module ran. Several calls add up, of one module or of many.
+
+        Raises:
+            AusamError: if modules saw batches of different size.
+        """
+        if self._given or not self._calls:
+            return None
+        self._given = True
+        return added(self._calls)
 
     def check(self, total: Tensor) -> bool:
+        """Hold the last recording against the loss that is differentiated.
+
+        Waits for the device, so it belongs to the first iteration and to every log. With
+        ``loss_modules`` a total that is more than what they gave is only warned of, once.
+
+        Args:
+            total: the loss of the same forward pass: a scalar before any loss scale, or ``[N]``,
+                whose mean is differentiated.
+
+        Returns:
+            Whether that is done. Not where the loss modules have changed since, or where the batch
+            was not finite, which proves nothing; the check then stays due.
+
+        Raises:
+            AusamError: if a handler contradicts its module, or if the losses do not add up to the
+                total; it names the modules, what they gave, and what is missing.
+        """
+        if self._look_again():
+            return False
+        if not self._places:
+            return True
+        if not math.isfinite(float(total.detach().mean())):
+            return False
+        if not self._calls:
+            raise AusamError(
+                f"none of the loss modules that are watched ({', '.join(self._places)}) ran while "
+                "the loss was computed; let the model compute its loss in them, or name with "
+                "loss_modules=[…] those that do"
+            )
+        if not all(call.values.isfinite().all() for call in self._calls):
+            return False
+        reductions = check_handlers(self._calls, total)
+        problem = what_is_missing(self._calls, total, reductions)
+        if problem and self._names is None:
+            raise AusamError(problem)
+        if problem and "total" not in self._announced:
+            self._announced.add("total")
+            warnings.warn(problem, stacklevel=2)
         return True
 
-    def _hook(self, name: str) -> Callable[..., None]:
-        handler = find_handler(self._watched[name]) or one_by_one
-
-        def record(
-            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-        ) -> None:
-            if not self._active:
-                return
-            self._active = False  # the slices call the module again
-            try:
-                with torch.no_grad():
-                    values = handler(module, args, kwargs)
-            finally:
-                self._active = True
-            self._seen.append(
-                (
-                    name,
-                    values.detach(),
-                    output.detach() if isinstance(output, Tensor) else values.mean(),
-                )
-            )
-
-        return record
-
-    def _check(self, seen: list[tuple[str, Tensor, Tensor]]) -> None:
-        reductions = {}
-        for name, values, output in seen:
-            reductions[name] = _reduction(values.float(), output.float())
-            if reductions[name] is None:
-                raise AusamError(
-                    f"the loss of each sample does not fit {name} "
-                    f"({type(self._watched[name]).__name__}): it returned "
-                    f"{output.float().mean():.6g}, the samples give a mean of "
-                    f"{values.float().mean():.6g} and a sum of {values.float().sum():.6g}; "
-                    "register a handler that fits with register_per_sample_loss"
-                )
-        if (
-            len({values.shape for _, values, _ in seen}) > 1
-            or len(set(reductions.values()) - {"both"}) > 1
-        ):
-            shapes = ", ".join(
-                f"{name}: {reductions[name]} over {list(values.shape)}" for name, values, _ in seen
-            )
+    def _look_again(self) -> bool:
+        """Find the loss modules anew; whether they are others than before."""
+        if self._names is None:
+            found = find_loss_modules(self._model, lambda m: find_handler(m) is not None)
+        else:
+            found = named_loss_modules(self._model, self._names)
+        before, self._places = self._places, found
+        modules = {name: place.module for name, place in found.items()}
+        if modules == {name: place.module for name, place in before.items()}:
+            return False
+        if before and not found:
             raise AusamError(
-                f"the losses of this model cannot be added sample by sample ({shapes}); name those "
-                "that can with loss_modules=[…]"
+                f"the loss modules that were watched ({', '.join(before)}) are gone from the model "
+                "and no others are there; let the model keep a module that computes its loss"
             )
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = [
+            module.register_forward_hook(_Hook(self, name), with_kwargs=True)
+            for name, module in modules.items()
+        ]
+        return True
+
+    def _record(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        if not self._active:
+            return
+        self._active = False  # handlers call the module again
+        try:
+            with torch.no_grad():
+                values = self._losses_of(name, module, args, kwargs, out)
+        finally:
+            self._active = True
+        kind = type(module).__name__
+        if isinstance(out, Tensor) and not out.is_inference():
+            # What is added to it in place later moves its version; no copy has to be made.
+            self._calls.append(
+                RecordedCall(name, kind, values.detach(), out.detach(), out._version)
+            )
+        else:
+            self._calls.append(RecordedCall(name, kind, values.detach()))
+
+    def _losses_of(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> Tensor:
+        handler = find_handler(module)
+        if handler is not None:
+            values = _handled(handler, name, module, args, kwargs)
+            if values is not NotImplemented:
+                return values
+        size = call_length(args, kwargs)
+        if isinstance(out, Tensor) and out.dim() and len(out) == size:
+            return out.clone() if out.dim() == 1 else out.flatten(1).mean(1)
+        if name not in self._announced:
+            self._announced.add(name)
+            warnings.warn(
+                "no handler for the loss of each sample is registered for "
+                f"{type(module).__name__} ({name}); it is called once for every sample instead, "
+                "which is slow: see register_per_sample_loss",
+                stacklevel=2,
+            )
+        return _handled(one_by_one, name, module, args, kwargs)
 
 
-def one_by_one(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Call the module once for every sample: the handler of last resort, for losses that are
-    separable."""
-    size = _batch_size((args, kwargs))
-    if size is None:
+class _Hook:
+    """The forward hook. A copy or a pickle of the model carries one that does nothing."""
+
+    def __init__(self, recorder: PerSampleLossRecorder | None, name: str) -> None:
+        self.recorder, self.name = recorder, name
+
+    @torch.compiler.disable
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        if self.recorder is not None:
+            self.recorder._record(self.name, module, args, kwargs, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, (None, self.name)
+
+
+def _handled(
+    handler: Handler, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """What a handler gives, or a sentence that names it and the module."""
+    who = getattr(handler, "__qualname__", repr(handler))
+    whom = f"{name} ({type(module).__name__})"
+    try:
+        values = handler(module, args, kwargs)
+    except Exception as error:
         raise AusamError(
-            f"{type(module).__name__} was called without a tensor, so its loss cannot be split "
-            "into samples; register a handler with register_per_sample_loss"
-        )
-    losses = [
-        module.forward(*_slice(args, i, size), **_slice(kwargs, i, size)) for i in range(size)
-    ]
-    return torch.stack([loss.mean() for loss in losses])
-
-
-def _reduction(values: Tensor, output: Tensor) -> str | None:
-    """How ``values`` [N] become ``output``: "sum", "mean", "both" or not at all (None). Waits for
-    the device."""
-    output = output.mean() if output.dim() else output
-    # Half precision inside the module: three digits are what can be asked for.
-    fits = [
-        name
-        for name in ("sum", "mean")
-        if torch.allclose(getattr(values, name)(), output, rtol=1e-2, atol=1e-6)
-    ]
-    return "both" if len(fits) == 2 else fits[0] if fits else None
+            f"the loss of each sample could not be computed for {whom} with {who}: "
+            f"{type(error).__name__}: {error}; register a handler that fits with "
+            "register_per_sample_loss"
+        ) from error
+    if values is NotImplemented or (isinstance(values, Tensor) and values.dim() == 1):
+        return values
+    found = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+    raise AusamError(
+        f"the handler {who} of {whom} must give the loss of each sample, a tensor of shape [N], "
+        f"and gave {found}"
+    )
 
 
 def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _named(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
-    modules = dict(model.named_modules())
-    for name in names:
-        if name not in modules:
-            raise AusamError(
-                f"loss_modules names {name!r}, which the model does not have; modules with a loss "
-                f"in their name: {', '.join(n for n in modules if 'loss' in n) or 'none'}"
-            )
-    return {name: modules[name] for name in names}
-
-
-def _find(model: nn.Module) -> dict[str, nn.Module]:
-    """Loss modules by handler, else by name; parts of a loss module (a KLDivLoss within) are not
-    watched."""
-
-    def search(wanted: Callable[[str, nn.Module], bool]) -> dict[str, nn.Module]:
-        found: dict[str, nn.Module] = {}
-        for name, module in model.named_modules():
-            inside = any(name.startswith(f"{outer}.") for outer in found)
-            if name and not inside and wanted(name, module):
-                found[name] = module
-        return found
-
-    by_handler = search(lambda name, module: find_handler(module) is not None)
-    return by_handler or search(
-        lambda name, module: (
-            not isinstance(module, (nn.ModuleList, nn.ModuleDict))
-            and any(part.startswith("loss") for part in name.split("."))
-        )
-    )
-
-
-def _batch_size(value: Any) -> int | None:
-    if isinstance(value, Tensor):
-        return len(value) if value.dim() else None
-    items = (
-        value.values()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, (list, tuple))
-        else ()
-    )
-    return next((size for item in items if (size := _batch_size(item)) is not None), None)
-
-
-def _slice(value: Any, i: int, size: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[i : i + 1] if value.dim() and len(value) == size else value
-    if isinstance(value, dict):
-        return {key: _slice(item, i, size) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_slice(item, i, size) for item in value)
-    return value

@@ -110,6 +110,10 @@ class Perturbation:
         """The radius at work for groups without one of their own."""
         return self.scale * self._rho
 
+    @rho.setter
+    def rho(self, rho: float) -> None:
+        self._rho = float(rho) / self.scale
+
     def radius_of(self, group: dict[str, Any]) -> float:
         """The radius at work for a parameter group."""
         rho = group.get("rho", self._rho) if self._group_key_is_ours else self._rho

@@ -109,9 +109,8 @@ def smallest_of_ranks(number: int) -> int:
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor is a DTensor, of which this rank holds a part."""
-    # Where nobody imported DTensor there is none; importing it takes a third of a second.
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(tensor, module.DTensor)
+    kind = _dtensor()
+    return kind is not None and isinstance(tensor, kind)
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -123,7 +122,8 @@ def placed_like(part: Tensor, parameter: Tensor) -> Tensor:
     """A local part as a tensor sharded as the parameter is, for a checkpoint."""
     if not is_sharded(parameter):
         return part
-    return sys.modules["torch.distributed.tensor"].DTensor.from_local(
+    kind: Any = _dtensor()
+    return kind.from_local(
         part,
         parameter.device_mesh,  # type: ignore[attr-defined]
         parameter.placements,  # type: ignore[attr-defined]
@@ -143,7 +143,7 @@ def reshard(model: nn.Module) -> None:
 
 def align_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Lay sharded gradients out as their parameters are: sums that are still owed are paid."""
-    if "torch.distributed.tensor" not in sys.modules:
+    if _dtensor() is None:
         return
     for parameter in parameters:
         gradient: Any = parameter.grad
@@ -216,6 +216,18 @@ def _all_reduce(tensor: Tensor, op: Any = None, group: Any = None) -> Tensor:
         tensor = tensor.to(torch.device("cuda", torch.cuda.current_device()))
     dist.all_reduce(tensor, op or dist.ReduceOp.SUM, group=group)
     return tensor
+
+
+def _dtensor() -> type | None:
+    """The class of sharded tensors, under its name in torch 2.5 and later, or before.
+
+    Where nobody imported it no tensor is one; importing it takes a third of a second.
+    """
+    for name in ("torch.distributed.tensor", "torch.distributed._tensor"):
+        kind = getattr(sys.modules.get(name), "DTensor", None)
+        if kind is not None:
+            return kind
+    return None
 
 
 def _is_distributed() -> bool:

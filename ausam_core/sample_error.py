@@ -55,14 +55,22 @@ class SampleErrorRecorder:
         self.model = model
         self._active = False
         self._seen: list[Tensor] = []
-        for module in model.modules():
-            handler = _handler_of(module)
-            if handler is not None:
-                module.register_forward_hook(self._hook(handler), with_kwargs=True)
+        self._hooks: dict[nn.Module, Any] = {}
 
     def start(self) -> None:
-        """Record from now on, forgetting what was recorded before."""
+        """Record from now on, forgetting what was recorded before.
+
+        Loss modules are looked for anew, because heads can be swapped.
+        """
         self._active, self._seen = True, []
+        found = {m: h for m in self.model.modules() if (h := _handler_of(m)) is not None}
+        if found.keys() != self._hooks.keys():
+            for handle in self._hooks.values():
+                handle.remove()
+            self._hooks = {
+                module: module.register_forward_hook(self._hook(handler), with_kwargs=True)
+                for module, handler in found.items()
+            }
 
     def errors(self) -> Tensor | None:
         """EL2N of each sample of the last pass, ``[N]``; None where nothing could be seen.

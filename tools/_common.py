@@ -21,6 +21,7 @@ if str(ROOT) not in sys.path:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch  # noqa: E402
+from _preflight import settle_workers  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
@@ -72,6 +73,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         ) from error
     if options:
         cfg.merge_from_dict(options)
+    settle_workers(cfg)
     return cfg
 
 

@@ -1,7 +1,7 @@
-"""Draw poses: one on an image (demo) or many in a grid (quickstart).
+"""Draw poses: one on an image (demo) or many in a grid (quickstart, browse_dataset).
 
-    names = pose_names(model.dataset_meta)
-    draw_pose(Image.open("person.jpg"), keypoints, names).save("pose.png")
+    skeleton = skeleton_of(model.dataset_meta)
+    draw_pose(Image.open("person.jpg"), keypoints, skeleton).save("pose.png")
 
 Everything is drawn at twice the size and scaled down, which is what makes thin lines smooth.
 """
@@ -45,12 +45,12 @@ SCALE = 2
 
 @dataclass(frozen=True)
 class Person:
-    """One validation image with what was predicted on it.
+    """One person on an image, with a skeleton.
 
     Attributes:
         image: The whole image.
         box: x1, y1, x2, y2 of the person in pixels.
-        keypoints: Predicted joints, pixels of ``image``, shape (K, 2).
+        keypoints: Joints to draw, pixels of ``image``, shape (K, 2); NaN where there is none.
         truth: Annotated joints that are visible, pixels, shape (V, 2).
         caption: A few letters for the corner of the tile.
     """
@@ -62,14 +62,35 @@ class Person:
     caption: str = ""
 
 
-def pose_names(dataset_meta: dict) -> list[str]:
-    """The names of the joints in the order of the predictions, from MMPose's ``dataset_meta``."""
-    return [name for _, name in sorted(dataset_meta["keypoint_id2name"].items())]
+@dataclass(frozen=True)
+class Skeleton:
+    """What the joints of a model are called and which of them are joined.
+
+    Attributes:
+        names: K names in the order of the predictions.
+        limbs: pairs of names; "hips" and "shoulders" are the middles of their pairs. Without any,
+            joints are drawn as dots.
+    """
+
+    names: Sequence[str]
+    limbs: Sequence[tuple[str, str]]
+
+
+def skeleton_of(dataset_meta: dict) -> Skeleton:
+    """Joints and limbs from MMPose's ``dataset_meta``: a person's as above, others by its links."""
+    names = [name for _, name in sorted(dataset_meta["keypoint_id2name"].items())]
+    if {"left_hip", "right_hip", "left_shoulder", "right_shoulder"} <= set(names):
+        return Skeleton(names, LIMBS)
+    links = dataset_meta.get("skeleton_links", [])
+    return Skeleton(names, [(names[a], names[b]) for a, b in links])
 
 
 def _joints(keypoints: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Joints by name, with the middles of pairs; those that are no number are left out."""
     joints = {
-        name: np.asarray(point, dtype=float) for name, point in zip(names, keypoints, strict=True)
+        name: np.asarray(point, dtype=float)
+        for name, point in zip(names, keypoints, strict=True)
+        if np.isfinite(point).all()
     }
     for middle, pair in (("hips", "hip"), ("shoulders", "shoulder")):
         if f"left_{pair}" in joints and f"right_{pair}" in joints:
@@ -79,20 +100,24 @@ def _joints(keypoints: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray
 
 def _side(*names: str) -> str:
     for side in ("left", "right"):
-        if any(name.startswith(side) for name in names):
+        if any(side in name.lower() for name in names):
             return side
     return "trunk"
 
 
-def _draw_limbs(image: Image.Image, joints: dict[str, np.ndarray], width: float) -> None:
+def _draw_limbs(
+    image: Image.Image, keypoints: np.ndarray, skeleton: Skeleton, width: float
+) -> None:
     """Draw on ``image`` in place: all outlines first, so that none crosses a limb."""
     draw = ImageDraw.Draw(image)
-    limbs = [(a, b) for a, b in LIMBS if a in joints and b in joints]
+    joints = _joints(keypoints, skeleton.names)
+    limbs = [(a, b) for a, b in skeleton.limbs if a in joints and b in joints]
+    dots = {name for limb in limbs for name in limb} if skeleton.limbs else joints
     for extra, colour in ((1.8, OUTLINE), (1.0, None)):
         for a, b in limbs:
             line = [tuple(joints[a]), tuple(joints[b])]
             draw.line(line, fill=colour or COLOURS[_side(a, b)], width=max(1, round(width * extra)))
-        for name in {name for limb in limbs for name in limb}:
+        for name in dots:
             radius = width * extra * (0.5 if name in ("hips", "shoulders") else 0.85)
             x, y = joints[name]
             draw.ellipse(
@@ -101,13 +126,13 @@ def _draw_limbs(image: Image.Image, joints: dict[str, np.ndarray], width: float)
             )
 
 
-def draw_pose(image: Image.Image, keypoints: np.ndarray, names: Sequence[str]) -> Image.Image:
+def draw_pose(image: Image.Image, keypoints: np.ndarray, skeleton: Skeleton) -> Image.Image:
     """A copy of the image with one person's skeleton on it.
 
     Args:
         image: RGB image.
         keypoints: Joints in pixels, shape (K, 2).
-        names: Names of the K joints; ``left_`` and ``right_`` decide the colours.
+        skeleton: Names and limbs; left and right in the names decide the colours.
     """
     size = image.size
     canvas = image.convert("RGB").resize(
@@ -115,7 +140,7 @@ def draw_pose(image: Image.Image, keypoints: np.ndarray, names: Sequence[str]) -
     )
     # A pixel's centre lies half a pixel off its corner, and there are SCALE of them for one.
     points = (np.asarray(keypoints, dtype=float) + 0.5) * SCALE
-    _draw_limbs(canvas, _joints(points, names), width=max(2.0, max(canvas.size) / 150))
+    _draw_limbs(canvas, points, skeleton, width=max(2.0, max(canvas.size) / 150))
     return canvas.resize(size, Image.Resampling.LANCZOS)
 
 
@@ -135,7 +160,7 @@ def _crop(person: Person, side: int, margin: float) -> tuple[Image.Image, np.nda
 
 
 def draw_tile(
-    person: Person, names: Sequence[str], side: int = 224, margin: float = 1.1
+    person: Person, skeleton: Skeleton, side: int = 224, margin: float = 1.1
 ) -> Image.Image:
     """A square picture of one person: the image, faint dots of truth, the predicted skeleton."""
     big = side * SCALE
@@ -147,7 +172,7 @@ def draw_tile(
             draw.ellipse((x - 7, y - 7, x + 7, y + 7), fill=(255, 255, 255, 150))
         tile.paste(dots, mask=dots)
     points = (np.asarray(person.keypoints) + 0.5 - corner) * factor
-    _draw_limbs(tile, _joints(points, names), width=big / 85)
+    _draw_limbs(tile, points, skeleton, width=big / 85)
     tile = tile.resize((side, side), Image.Resampling.LANCZOS)
     if person.caption:
         font = ImageFont.load_default(13)
@@ -159,7 +184,7 @@ def draw_tile(
 
 
 def draw_grid(
-    people: Sequence[Person], names: Sequence[str], title: str, subtitle: str, columns: int = 6
+    people: Sequence[Person], skeleton: Skeleton, title: str, subtitle: str, columns: int = 6
 ) -> Image.Image:
     """Many people under a strip with the title, a second line and a legend of the colours."""
     side, gap, strip = 224, 6, 84
@@ -173,7 +198,7 @@ def draw_grid(
     for index, person in enumerate(people):
         row, column = divmod(index, columns)
         place = (gap + column * (side + gap), strip + row * (side + gap))
-        picture.paste(draw_tile(person, names, side), place)
+        picture.paste(draw_tile(person, skeleton, side), place)
     return picture
 
 

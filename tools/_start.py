@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import check_checkpoint
+from ausam_core.mmengine import check_checkpoint, newest_whole_checkpoint
 
 
 def require_file(path: str | Path, what: str) -> None:
     """Raise unless ``path`` is a file or an address that MMEngine can fetch."""
     if "://" not in str(path) and not Path(path).is_file():
         raise AusamError(f"{what} not found: {path}")
-
-
-def newest_to_resume(folder: str | Path) -> Path | None:
-    """The newest checkpoint of a folder that is whole and holds the optimizer.
-
-    MMEngine's best ones do not; MMEngine would resume from them all the same, with fresh moments.
-    """
-    kept = [path for path in Path(folder).glob("*.pth") if not path.name.startswith("best_")]
-    for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        with suppress(AusamError):
-            check_checkpoint(path)
-            return path
-    return None
 
 
 def choose_start(cfg: Config, resume: str | None) -> None:
@@ -67,7 +53,7 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         # hook's out_dir puts elsewhere are found by MMEngine through its last_checkpoint file.
         cfg.resume = (Path(cfg.work_dir) / "last_checkpoint").is_file()
         return
-    whole = newest_to_resume(cfg.work_dir)
+    whole = newest_whole_checkpoint(cfg.work_dir)
     if whole is None:  # killed while the first one was written: there is nothing to lose
         print(
             f"warning: every checkpoint in {cfg.work_dir} is truncated; starting anew", flush=True

@@ -6,7 +6,7 @@
     python tools/benchmark.py augment --dataset cifar10
     python tools/benchmark.py scale
 
-`speed` trains the runs that are compared in one process, in short turns; see benchmarks/speed.py.
+`speed` trains the runs that are compared in one process, in short turns; see _benchmark/speed.py.
 For pose these are the base optimizer, SAM, AUSAM in the loop and AUSAM before loading; for
 classification and quantization the methods that are named. It begins in a later epoch, because
 AUSAM trains whole batches in epoch 0. From several batch sizes it also says what of a step is paid
@@ -23,10 +23,10 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from _benchmark import augment, classification, fit, scale, speed
+from _benchmark.trainee import Trainee
+from _benchmark.variants import make_variants, prepare
 from _common import ROOT, check_task, load_config, run_tool, share_cores
-from benchmarks import augment, classification, fit, scale, speed
-from benchmarks.trainee import Trainee
-from benchmarks.variants import make_variants, prepare
 from mmengine.config import Config, DictAction
 
 from ausam_core.errors import AusamError
@@ -91,7 +91,7 @@ def describe_run(cfg: Config, args: argparse.Namespace) -> dict:
 
 
 def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[list[Trainee]]]:
-    """The four variants of one pose configuration."""
+    """The variants of one pose configuration."""
     if args.batch_sizes:
         raise AusamError("--batch-sizes is for classification and qat; pose takes the config's")
     cfg = load_config(args.config or POSE_CONFIG, args.cfg_options)

@@ -10,6 +10,7 @@ and a work folder that already holds checkpoints is not trained over: resume it 
 from __future__ import annotations
 
 import argparse
+import copy
 
 from _common import (
     add_run_arguments,
@@ -19,6 +20,8 @@ from _common import (
     load_config,
     run_tool,
 )
+from _preflight import check_run
+from _rehearsal import RehearsalHook
 from _start import choose_start
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -88,15 +91,19 @@ def make_config(args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if "preprocess_cfg" in cfg:
         cfg.model.setdefault("data_preprocessor", cfg.preprocess_cfg)
+    check_run(cfg)
     choose_start(cfg, args.resume)
-    check_task(cfg)
+    trained = copy.deepcopy(cfg)  # whoever trains need not have the images of the test
+    trained.test_dataloader = None
+    check_task(trained)
     return cfg
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train."""
-    cfg = make_config(parse_args(argv))
-    build_runner(cfg).train()
+    runner = build_runner(make_config(parse_args(argv)))
+    runner.register_hook(RehearsalHook())
+    runner.train()
 
 
 if __name__ == "__main__":

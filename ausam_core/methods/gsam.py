@@ -84,13 +84,13 @@ class GSAM(SAM):
         return rho / self.rho_max
 
     def _copy_gradients(self) -> Directions:
-        gradients = ((p, p.grad) for p in self.perturbation.parameters())
-        return {p: local(g).clone() for p, g in gradients if g is not None}
+        found = ((p, p.grad) for p in self.perturbation.parameters())
+        return {p: local(g).clone() for p, g in found if g is not None}
 
     @torch.no_grad()
     def _close_gap(self, first: Directions, norm: Tensor) -> None:
         """``g_p ← g_p − α·(g − cos·‖g‖·g_p/‖g_p‖)``; ``first`` is g/‖g‖, or g where adaptive."""
-        perturbed = {p: g for p, g in self.gradients() if p in first}
+        perturbed = {p: g for p, g in self.local_gradients() if p in first}
         if not perturbed:
             return
         along, found = [first[p] for p in perturbed], list(perturbed.values())

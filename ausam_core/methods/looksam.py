@@ -90,7 +90,7 @@ class LookSAM(SAM):
     @torch.no_grad()
     def _keep_direction(self, first: Directions, finite: Tensor, passes: Passes) -> None:
         """Keep ``g_v/‖g_v‖``, the direction of g_p − ⟨g_p, g⟩/‖g‖²·g; ``first`` is g/‖g‖."""
-        perturbed = {p: g for p, g in self.gradients() if p in first}
+        perturbed = {p: g for p, g in self.local_gradients() if p in first}
         if not perturbed:
             return
         found = torch._foreach_div(list(perturbed.values()), norm_of(perturbed) + 1e-12)
@@ -107,7 +107,7 @@ class LookSAM(SAM):
 
     @torch.no_grad()
     def _reuse_direction(self, norm: Tensor) -> None:
-        pairs = [(g, self._direction[p]) for p, g in self.gradients() if p in self._direction]
+        pairs = [(g, self._direction[p]) for p, g in self.local_gradients() if p in self._direction]
         pairs = [(g, d) for g, d in pairs if g.shape == d.shape]
         if pairs:
             reused = torch._foreach_mul([d for _, d in pairs], self.alpha * norm)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ausam_core import gradients
 from ausam_core.batch import Batch
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
+from ausam_core.gradients import Gradients
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.checks import check_model, check_optimizer, check_parameters
+from ausam_core.optimizer_step import OptimizerStep
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
-from ausam_core.perturbation import divide, forget_casts
+from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import RandomState
-from ausam_core.ranks import average, global_norm, group_of, is_sharded, local, number_of_ranks
-from ausam_core.skipping import SkipNonFinite
+from ausam_core.ranks import group_of, local, number_of_ranks
+from ausam_core.schedule import check_start, first_epoch
 from ausam_core.step_result import Cost, StepResult
-from ausam_core.wrappers import scaler_within
-
-Gradients = list[tuple[nn.Parameter, Tensor]]
-"""Parameters with a gradient, or something laid out like one, of each."""
 
 
 class Method(ABC):
@@ -53,9 +51,9 @@ class Method(ABC):
     """
 
     #: Whether pass 1 keeps its gradient on its rank, for methods that can (see SAM's ``perturb``).
-    local_first_pass = False
+    local_first_pass: bool = False
     #: Whether pass 2 gets the random numbers of pass 1.
-    replay_random_state = False
+    replay_random_state: bool = False
     #: Whether the method itself needs the loss of each sample, whatever the selection needs.
     needs_losses = False
     #: Whether the method perturbs weights; a selection that learns from the perturbation needs it.
@@ -75,12 +73,11 @@ class Method(ABC):
         check_optimizer(optimizer)
         check_model(model)
         check_parameters(optimizer)
-        if not 0 <= start < 1:
-            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
         self.optimizer, self.model = optimizer, model
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self.clip_grad_norm, self.start = clip_grad_norm, float(start)
-        self.skipping = SkipNonFinite(max_skips)
+        self.start = check_start(start)
+        self.optimizer_step = OptimizerStep(optimizer, self.scaler, clip_grad_norm, max_skips)
+        self.skipping = self.optimizer_step.skipping
         self.statistics = RunningStatistics(model)
         self.cost = Cost()
         #: Updates of the run so far, skipped ones too.
@@ -172,7 +169,7 @@ class Method(ABC):
             AusamError: if the parameters have gradients that this method did not compute.
         """
         if self._batches == 0:
-            self._refuse_foreign_gradients()
+            gradients.refuse_foreign(self.parameters())
         result = self.accumulate(closure, batch=batch, backward=backward)
         self.update()
         return result
@@ -200,7 +197,7 @@ class Method(ABC):
             make_passes: gives the passes over the batch, once ``.grad`` is empty.
             fresh: whether pass 1 is still to be run, so that :meth:`prepare` is still to be called.
         """
-        held = self._take_gradients()
+        held = gradients.take(self.parameters())
         self.running = True
         try:
             self._follow_parameters()
@@ -210,11 +207,11 @@ class Method(ABC):
             result = self.plain_gradient(passes) if self.waits else self.gradient(passes)
         except BaseException:
             self.abandon()
-            self._set_gradients(held)
+            gradients.put(self.parameters(), held)
             raise
         finally:
             self.running = False
-        self._add_gradients(held)
+        gradients.add(held)
         self._batches += 1
         self._finite = result.finite if self._finite is None else self._finite & result.finite
         return result
@@ -235,7 +232,8 @@ class Method(ABC):
             raise AusamError(
                 "update() was called before any accumulate(); there is no gradient to apply"
             )
-        self.apply(self.ready_to_apply(), self._clip_and_step)
+        finite = self.ready_to_apply()
+        self.apply(finite, lambda: self.optimizer_step.clip_and_step(self.parameters()))
         self.optimizer.zero_grad()
         # A wrapped optimizer may go on accumulating: it neither stepped nor cleared.
         self._batches = int(any(p.grad is not None for p in self.parameters()))
@@ -248,14 +246,13 @@ class Method(ABC):
         ``no_sync()``. One all-reduce an update, and only where something was accumulated.
         """
         assert self._finite is not None
-        finite, alone = self._finite, self._batches <= 1
-        if alone:
-            return finite
-        gradients = [p.grad for p in self._averaged_parameters()]
-        average([g for g in gradients if g is not None], self.process_group)
-        finite = self.finite_gradient(finite)
-        if self._stepping_scaler() is not None:
-            self._poison(finite)
+        if self._batches <= 1:
+            return self._finite
+        parameters = self.parameters()
+        gradients.average_over_ranks(parameters, self.process_group)
+        finite = gradients.are_finite(parameters, self._finite)
+        if self.optimizer_step.scaler_in_use() is not None:
+            gradients.poison(parameters, finite)
         return finite
 
     def apply(self, finite: Tensor, step: Callable[[], object]) -> None:
@@ -267,10 +264,7 @@ class Method(ABC):
         """
         self.updates += 1
         self._finite, self._batches = None, 0
-        if self._stepping_scaler() is None:
-            self.skipping.step(self.optimizer, finite, step)
-        else:
-            self._step_scaled(finite, step)
+        self.optimizer_step.apply(finite, step)
         forget_casts()
 
     def state_dict(self) -> dict[str, Any]:
@@ -358,8 +352,8 @@ class Method(ABC):
 
         Makes a loss scaler, which looks at the gradient alone, see what was not finite.
         """
-        if self._stepping_scaler() is not None:
-            self._poison(finite)
+        if self.optimizer_step.scaler_in_use() is not None:
+            gradients.poison(self.parameters(), finite)
         return StepResult(
             loss=first.total.detach(),
             before=None if first.per_sample is None else first.per_sample.detach(),
@@ -373,74 +367,22 @@ class Method(ABC):
             error=_detached(first.error),
         )
 
-    def gradients(self) -> Gradients:
+    def local_gradients(self) -> Gradients:
         """The parameters with a gradient, and the part of it that this rank holds."""
         return [(p, local(p.grad)) for p in self.parameters() if p.grad is not None]
 
-    def clear_gradients(self) -> None:
-        """Forget this batch's gradients, whatever ``zero_grad`` of a wrapped optimizer does."""
-        for parameter in self.parameters():
-            parameter.grad = None
-
-    @torch.no_grad()
     def finite_gradient(self, like: Tensor) -> Tensor:
-        """Whether the gradient in ``.grad`` is finite, 0-dim bool on the device of ``like``.
+        """Whether this batch's gradient is finite, 0-dim bool on the device of ``like``.
 
         It is not where a loss was not, see :meth:`Passes.backward <ausam_core.passes.Passes>`.
         """
-        gradients = []
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                if parameter.grad.layout != torch.strided:
-                    raise AusamError(
-                        f"a parameter of shape {list(parameter.shape)} has a sparse gradient, of "
-                        "which no norm is taken; use sparse=False in its Embedding"
-                    )
-                gradients.append(parameter.grad)
-        return global_norm(gradients).to(like.device) < math.inf
-
-    def own(self, pairs: Iterable[tuple[nn.Parameter, Tensor | None]]) -> Gradients:
-        """Gradients that the next backward pass leaves alone.
-
-        DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills anew.
-        """
-        return [(p, g.clone() if g._is_view() else g) for p, g in pairs if g is not None]
+        return gradients.are_finite(self.parameters(), like)
 
     def plain_gradient(self, passes: Passes) -> StepResult:
         """What the base optimizer does: one forward and one backward pass."""
         first = passes.forward()
         passes.backward(first)
         return self.result(passes, first, None, None, self.finite_gradient(first.total))
-
-    def _take_gradients(self) -> Gradients:
-        """Take away what other batches accumulated."""
-        held = self.own((p, p.grad) for p in self.parameters())
-        for parameter, _ in held:
-            parameter.grad = None
-        return held
-
-    def _set_gradients(self, held: Gradients) -> None:
-        self.clear_gradients()
-        for parameter, gradient in held:
-            parameter.grad = gradient
-
-    @torch.no_grad()
-    def _add_gradients(self, held: Gradients) -> None:
-        both = [(local(p.grad), local(g)) for p, g in held if p.grad is not None]
-        if both:
-            torch._foreach_add_([own for own, _ in both], [g for _, g in both])
-        for parameter, gradient in held:
-            if parameter.grad is None:
-                parameter.grad = gradient
-
-    def _averaged_parameters(self) -> list[nn.Parameter]:
-        """What every rank holds whole; one that did not use a parameter takes part with zeros."""
-        parameters = [p for p in self.parameters() if p.requires_grad and not is_sharded(p)]
-        if number_of_ranks(self.process_group) > 1:
-            for parameter in parameters:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-        return parameters
 
     def _follow_parameters(self) -> None:
         """Check parameters again where they are not those that were checked."""
@@ -450,70 +392,6 @@ class Method(ABC):
             check_parameters(self.optimizer)
             check_model(self.model)
             self._checked = parameters
-
-    def _refuse_foreign_gradients(self) -> None:
-        found = [p.grad for p in self.parameters() if p.grad is not None]
-        if found and float(global_norm(found)) != 0:
-            raise AusamError(
-                f"{len(found)} parameters have a gradient that this method did not compute: a "
-                "backward of one's own, or the closure of another method that shares the model "
-                "(GAN); call optimizer.zero_grad() before step(), or use accumulate() and update() "
-                "to add to it"
-            )
-
-    def _stepping_scaler(self) -> Any:
-        """The loss scaler through which the optimizer steps: ours, or one within a wrapper."""
-        return self.scaler if self.scaler is not None else scaler_within(self.optimizer)
-
-    @torch.no_grad()
-    def _poison(self, finite: Tensor) -> None:
-        """Make the gradient NaN where ``finite`` is False: a loss scaler then skips and backs
-        off."""
-        for _, gradient in self.gradients():
-            gradient.add_(torch.where(finite, 0.0, torch.nan).to(gradient))
-            return
-
-    def _step_scaled(self, finite: Tensor, step: Callable[[], object]) -> None:
-        """Step through a loss scaler, which skips by itself; the gradient is poisoned."""
-        self.skipping.count(finite)
-        if self.scaler is None or not self.skipping.must_read(self.optimizer):
-            step()
-            return
-        # GradScaler too lets a fused optimizer make its state in a step that is skipped.
-        if bool(finite):
-            step()
-            self.skipping.updated(self.optimizer)
-        else:
-            self.scaler.unscale_(self.optimizer)
-            self.scaler.update()
-
-    def _clip_and_step(self) -> None:
-        self._clip()
-        if self.scaler is None:
-            self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-
-    @torch.no_grad()
-    def _clip(self) -> None:
-        if self.clip_grad_norm is None:
-            return
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        elif self._stepping_scaler() is not None:
-            raise AusamError(
-                "clip_grad_norm cannot work on gradients that a wrapped optimizer will unscale; "
-                "clip with the framework that scales, between accumulate() and update()"
-            )
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        excess = (global_norm(gradients) + 1e-6) / self.clip_grad_norm
-        divide([local(g) for g in gradients], excess.clamp_(min=1.0))
-
-
-def first_epoch(start: float, epochs: int) -> int:
-    """The epoch with which a share ``start`` of the run is over."""
-    return math.ceil(start * epochs - 1e-9)
 
 
 def _detached(value: Tensor | None) -> Tensor | None:

@@ -19,10 +19,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ausam_core import gradients
 from ausam_core.errors import AusamError
+from ausam_core.gradients import Gradients
 from ausam_core.losses import ForwardRecord
 from ausam_core.methods.directions import Directions
-from ausam_core.methods.method import Gradients, Method
+from ausam_core.methods.method import Method
 from ausam_core.passes import Passes, second_pass
 from ausam_core.perturbation import Climb, Exclude, Perturbation
 from ausam_core.ranks import average, global_norm, local
@@ -126,7 +128,7 @@ class SAM(Method):
             kept = moved if keep_direction else set()
             direction = {p: local(g) for p, g in self._own_of(kept)}
             at_w = self._own_of(set(self.parameters()) - moved) if self.excluded_pass == 1 else []
-            self.clear_gradients()
+            gradients.clear(self.parameters())
             with second_pass(), self.statistics.frozen():
                 second = self.descend(passes)
         finally:
@@ -159,8 +161,8 @@ class SAM(Method):
 
         Where each rank has a gradient of its own it is the root mean square of their norms.
         """
-        gradients = [p.grad for p in self.perturbation.parameters()]
-        norm = global_norm([g for g in gradients if g is not None])
+        found = [p.grad for p in self.perturbation.parameters()]
+        norm = global_norm([g for g in found if g is not None])
         if passes.averaged:
             return norm
         square = norm.square()
@@ -181,4 +183,4 @@ class SAM(Method):
         return torch.arange(count, device=self.parameters()[0].device)
 
     def _own_of(self, wanted: set[nn.Parameter]) -> Gradients:
-        return self.own((p, p.grad) for p in self.parameters() if p in wanted)
+        return gradients.own((p, p.grad) for p in self.parameters() if p in wanted)

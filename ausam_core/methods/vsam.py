@@ -9,7 +9,7 @@ follows how ``‖psf‖/‖g‖`` and the variance of ``‖psf‖`` changed.
 The rule is read from the authors' code, whose state (quota, windows, random state) is not in its
 checkpoint and whose quota lives on the device and waits for it at every step. Here: norms stay on
 the device until the end of their window, draws are a function of (seed, step) and the same on all
-ranks, a change from 0 counts as none (there NaN, for ever), and norms are over all weights (there
+ranks, a change from 0 counts as none (there NaN, for good), and norms are over all weights (there
 over the last ten tensors).
 """
 
@@ -119,7 +119,7 @@ class VSAM(SAM):
     @torch.no_grad()
     def _keep_psf(self, direction: Directions, norm: Tensor, passes: Passes) -> None:
         """psf = g_p − g, without loss scale; ``direction`` is g/‖g‖."""
-        perturbed = {p: g for p, g in self.gradients() if p in direction}
+        perturbed = {p: g for p, g in self.local_gradients() if p in direction}
         self.sam_steps, self.done, self.reuse = self.sam_steps + 1, self.done + 1, 1.0
         if not perturbed:
             return
@@ -142,7 +142,7 @@ class VSAM(SAM):
         if self.reuse <= self.beta**6 or not self._psf:
             return
         self.reuse *= self.beta
-        pairs = [(g, self._psf[p]) for p, g in self.gradients() if p in self._psf]
+        pairs = [(g, self._psf[p]) for p, g in self.local_gradients() if p in self._psf]
         pairs = [(g, t) for g, t in pairs if g.shape == t.shape]
         scale = self.reuse / passes.unscaled(torch.ones_like(norm))
         torch._foreach_add_([g for g, _ in pairs], torch._foreach_mul([t for _, t in pairs], scale))

@@ -5,6 +5,7 @@ does so; the types are then found from any ``default_scope``.
 """
 
 from ausam_core.mmengine import loss_handlers  # noqa: F401  registers
+from ausam_core.mmengine.batch_norm_hook import BatchNormReestimationHook
 from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
 from ausam_core.mmengine.build import METHODS, SELECTIONS, build_method, build_selection
 from ausam_core.mmengine.checkpoint import (
@@ -22,6 +23,7 @@ __all__ = [
     "METHODS",
     "SELECTIONS",
     "AUSAMHook",
+    "BatchNormReestimationHook",
     "ExactResumeHook",
     "SAMAmpOptimWrapper",
     "SAMOptimWrapper",

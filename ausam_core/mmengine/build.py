@@ -1,7 +1,8 @@
 """Methods and selections from configs, and the registries that take a user's own.
 
     >>> @METHODS.register_module()
-    ... class MyMethod(Method): ...
+    ... class MyMethod(SAM):
+    ...     def gradient(self, passes): ...
     >>> optim_wrapper = dict(type="SAMOptimWrapper", method=dict(type="MyMethod"), optimizer=...)
 
 A class itself will do as well: ``method=dict(type=MyMethod)``.

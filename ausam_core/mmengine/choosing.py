@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ausam_core.batch import Batch
-from ausam_core.batch_parts import batch_length, part_of_batch
+from ausam_core.batch_parts import part_of_batch
 from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
 from ausam_core.mmengine.requested import indices_of
@@ -107,17 +107,11 @@ def keep_part(data_batch: Any, wanted: list[int]) -> None:
     """Keep only some samples of a batch that carries its indices, in place."""
     place = {sample: position for position, sample in enumerate(data_batch.indices)}
     positions = torch.tensor([place[sample] for sample in wanted])
-    size = len(data_batch.indices)
-    if batch_length(data_batch) != size:
-        raise AusamError(
-            f"a batch of {size} samples is of another length ({batch_length(data_batch)}), so a "
-            "part of it cannot be told; choose before loading with a SelectiveBatchSampler in "
-            "train_dataloader"
-        )
+    part = part_of_batch(data_batch, positions, len(data_batch.indices))
     if isinstance(data_batch, dict):
-        data_batch.update(part_of_batch(dict(data_batch), positions, size))
+        data_batch.update(part)
     else:
-        data_batch[:] = [part_of_batch(value, positions, size) for value in data_batch]
+        data_batch[:] = part
     data_batch.indices = wanted
 
 

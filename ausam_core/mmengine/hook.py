@@ -38,6 +38,7 @@ from ausam_core.mmengine.exact_resume import ExactResumeHook
 from ausam_core.mmengine.exchange import Exchange
 from ausam_core.mmengine.optim_wrapper import SAMOptimWrapper, promote
 from ausam_core.mmengine.requested import let_batches_tell
+from ausam_core.schedule import check_start
 from ausam_core.selection import AllSamples, Selection
 from ausam_core.step_result import StepResult
 
@@ -98,8 +99,8 @@ class AUSAMHook(Hook):
                 f"AUSAMHook got both selection and {', '.join(self._given)}; put them into the "
                 "selection"
             )
-        if start is not None and not 0 <= start < 1:
-            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
+        if start is not None:
+            check_start(start)
         if rho is not None:
             method = dict(type="SAM", rho=rho)
         self._method, self._selection, self._start = method, selection, start

@@ -14,7 +14,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from ausam_core.batch_parts import batch_length, part_of_batch
+from ausam_core.batch_parts import call_length, part_of_call
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, mean_loss
 from ausam_core.methods import Method
@@ -51,6 +51,7 @@ class ModelCall:
         self._context = context
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._vector: Tensor | None = None
+        self._gave_vector = False
         self._total: Tensor | None = None
         records = exchange.wants_losses or method.needs_losses
         self._recorder = PerSampleLossRecorder(inner, loss_modules) if records else None
@@ -63,7 +64,7 @@ class ModelCall:
         if self._call is None:
             return None
         args, kwargs = self._call
-        return batch_length(kwargs) or batch_length(args)
+        return call_length(args, kwargs)
 
     def again(self, subset: Tensor | None) -> ForwardRecord:
         """Run the forward pass of the present batch, or of a part of it, once more."""
@@ -81,6 +82,7 @@ class ModelCall:
     def record(self, loss: Tensor) -> ForwardRecord:
         """The record of the forward pass that has just run; ``loss`` is what it gave."""
         per_sample, self._vector = self._vector, None
+        self._gave_vector = per_sample is not None
         self._total = loss
         weights = weights_of_pass(self.exchange.batch)
         if weights is not None:
@@ -99,6 +101,10 @@ class ModelCall:
         outputs = getattr(self.inner, "last_outputs", None)
         return ForwardRecord(total=loss, per_sample=per_sample, outputs=outputs, error=errors)
 
+    def forget(self) -> None:
+        """The batch is done: a step that makes no forward call must not find the last one's."""
+        self._call = None
+
     def check(self) -> bool:
         """Hold the recorded losses against the loss that is differentiated; waits for the device.
 
@@ -108,7 +114,7 @@ class ModelCall:
         Raises:
             AusamError: where a part of the loss is not seen.
         """
-        if self._recorder is None or self._total is None:
+        if self._recorder is None or self._total is None or self._gave_vector:
             return True
         return self._recorder.check(self._total.detach())
 
@@ -118,8 +124,7 @@ class ModelCall:
         size = self.size()
         if subset is None or size is None:
             return args, kwargs
-        parts = tuple(part_of_batch(value, subset, size) for value in args)
-        return parts, part_of_batch(kwargs, subset, size)
+        return part_of_call(args, kwargs, subset, size)
 
     def _keep_call(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -139,6 +139,7 @@ class SAMOptimWrapper(OptimWrapper):
         assert run.call is not None
         call = run.call
         run.exchange.result = method.run(lambda: _WrapperPasses(self, call.record(loss)))
+        call.forget()
         self._inner_count += 1  # once a micro-batch, however many backward passes it took
         if self.should_update():
             method.apply(method.ready_to_apply(), lambda: self.step(**(step_kwargs or {})))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ausam_core.batch import Batch, Weights
 from ausam_core.errors import AusamError
+from ausam_core.schedule import check_start, first_epoch
 from ausam_core.scores import Scores
 from ausam_core.step_result import StepResult
 
@@ -39,9 +40,7 @@ class Selection(ABC):
     start: float = 0.0
 
     def __init__(self, start: float = 0.0) -> None:
-        if not 0 <= start < 1:
-            raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
-        self.start = float(start)
+        self.start = check_start(start)
 
     @abstractmethod
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
@@ -72,7 +71,7 @@ class Selection(ABC):
         """The epoch with which the selection begins."""
         if self.start == 0:
             return 0
-        return math.ceil(self.start * self.known_epochs(f"start={self.start:g}") - 1e-9)
+        return first_epoch(self.start, self.known_epochs(f"start={self.start:g}"))
 
     def known_epochs(self, what: str) -> int:
         """Epochs of the run.

@@ -3,7 +3,7 @@
 _base_ = ["./classification_runtime.py"]
 
 custom_imports = dict(
-    imports=["ausam_core.mmengine", "tasks.classification", "tasks.qat"],
+    imports=["ausam_core.mmengine", "tasks.classification", "tasks.qat.mmengine"],
     allow_failed_imports=False,
 )
 default_hooks = dict(

@@ -20,6 +20,7 @@ Hence :class:`ZeroBasedMpiiDataset`: the metric stays MMPose's, the training joi
 import warnings
 from pathlib import Path
 
+import numpy as np
 from mmengine.registry import DATASETS
 from mmpose.datasets import MpiiDataset
 
@@ -33,8 +34,10 @@ warnings.filterwarnings("ignore", 'Use the existing "bbox_center" and "bbox_scal
 class ZeroBasedMpiiDataset(MpiiDataset):
     """`MpiiDataset` whose training joints are 0-based pixels, as its image, boxes and centres are.
 
-    Evaluation (``test_mode=True``) keeps the joints 1-based, since that is what `MpiiPCKAccuracy`
-    compares with. Arguments are those of `MpiiDataset`.
+    A joint that is no number counts as hidden; a person without a box, or to train on without a
+    visible joint, is left out. `MpiiDataset` trains on both. Evaluation (``test_mode=True``) keeps
+    the joints 1-based, since that is what `MpiiPCKAccuracy` compares with. Arguments are those of
+    `MpiiDataset`.
     """
 
     # From the repository whatever the working directory is.
@@ -42,7 +45,21 @@ class ZeroBasedMpiiDataset(MpiiDataset):
 
     def _load_annotations(self) -> tuple[list[dict], list[dict]]:
         persons, images = super()._load_annotations()
-        if not self.test_mode:
-            for person in persons:
+        for person in persons:
+            _hide_what_is_no_number(person)
+            if not self.test_mode:
                 person["keypoints"] -= 1
-        return persons, images
+        return [person for person in persons if self._is_usable(person)], images
+
+    def _is_usable(self, person: dict) -> bool:
+        """Whether it has a box and, to train on, a joint; `annotations` says how many have not."""
+        has_box = np.isfinite(person["bbox"]).all() and (person["bbox_scale"] > 0).all()
+        return bool(has_box and (self.test_mode or person["keypoints_visible"].any()))
+
+
+def _hide_what_is_no_number(person: dict) -> None:
+    """Joints that are not finite become hidden, and flags 0 or 1."""
+    finite = np.isfinite(person["keypoints"]).all(axis=-1)
+    person["keypoints"][~finite] = 0
+    flags = (np.asarray(person["keypoints_visible"], dtype=float) > 0) & finite
+    person["keypoints_visible"] = flags.astype(np.int64)

@@ -1,47 +1,41 @@
 """Quantization-aware training: the paper's Appendix B.4, and on to an integer ONNX file.
 
-Put `tasks.qat` beside `tasks.classification` under a config's `custom_imports`. In a loop of one's
-own::
+From a float network to the file, in plain PyTorch::
 
-    network = convert(float_network, Policy(weight_bits=2, activation_bits=4))
-    calibrate(network, batches)
+    network = quantize(model, images, Policy(weight_bits=2, activation_bits=4))
+    calibrate(network, loader)
     method = SAM(optimizer, network, rho=0.05, exclude=[STEPS])
-    join(network, method)
-    guard = StepGuard(network)
+    adapt_to_method(network, method)
     for images, labels in loader:
         method.step(lambda: F.cross_entropy(network(images), labels, reduction="none"))
-        guard.limit()
-    reestimate(network, batches)
-    integers = lower(network)             # tasks.qat.deploy.lower
+    export(network, images, "model.onnx")
+
+For MMEngine put `tasks.qat.mmengine` beside `tasks.classification` under a config's
+`custom_imports`.
 """
 
-from tasks.qat.batch_norm import reestimate
 from tasks.qat.calibration import calibrate
 from tasks.qat.check import check_config
-from tasks.qat.classifier import QuantizedClassifier
 from tasks.qat.convert import convert
-from tasks.qat.hooks import BatchNormReestimationHook, QuantizationHook
+from tasks.qat.method import adapt_to_method
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.optimizer import QuantizationOptimWrapperConstructor
 from tasks.qat.oscillation import Oscillation, dampen
 from tasks.qat.policy import Policy
-from tasks.qat.sharpness import STEPS, join
-from tasks.qat.step_guard import StepGuard
+from tasks.qat.quantize import export, quantize
+from tasks.qat.steps import STEPS
+from tasks.qat.weights import load_weights
 
 __all__ = [
     "STEPS",
-    "BatchNormReestimationHook",
     "Oscillation",
     "Policy",
-    "QuantizationHook",
-    "QuantizationOptimWrapperConstructor",
-    "QuantizedClassifier",
     "QuantizedNetwork",
-    "StepGuard",
+    "adapt_to_method",
     "calibrate",
     "check_config",
     "convert",
     "dampen",
-    "join",
-    "reestimate",
+    "export",
+    "load_weights",
+    "quantize",
 ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ausam_core.errors import AusamError
+from tasks.qat.deploy.lower import check_deployable
+from tasks.qat.graph import in_mode
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.step_search import best_step
+from tasks.qat.steps import best_step
 
 
 @torch.no_grad()
-def calibrate(network: QuantizedNetwork, batches: Iterable[Tensor]) -> None:
+def calibrate(network: QuantizedNetwork, loader: Iterable[Any], batches: int = 8) -> None:
     """Choose every step anew: of weights as they are, of activations for the given batches.
 
     The network runs in floating point and in evaluation mode meanwhile; neither its mode nor its
@@ -21,23 +25,28 @@ def calibrate(network: QuantizedNetwork, batches: Iterable[Tensor]) -> None:
 
     Args:
         network: a converted network with trained float weights.
-        batches: normalised images ``[N, C, H, W]``, not augmented, 8 batches or so.
+        loader: gives batches of normalised images ``[N, C, H, W]``, not augmented: tensors, or
+            tuples, lists or dicts that begin with them, as (images, labels).
+        batches: how many are taken.
 
     Raises:
-        AusamError: without a batch, and for activations that are not finite.
+        AusamError: without a batch, for batches that hold no images, for activations that are not
+            finite, and for a network that has no integer form at the size of these images.
     """
-    quantizers, was_training = network.activations(), network.training
+    quantizers = network.activations()
+    device = network.grids.device
     for quantizer in quantizers.values():
         quantizer.seen = []
-    network.eval()
     network.behaviour.floats = True
     try:
-        for images in batches:
-            network(images)
+        with in_mode(network, False):
+            for batch in islice(loader, batches):
+                images = images_of(batch).to(device)
+                network.input_shape = tuple(images.shape[1:])
+                network(images)
         seen = {name: quantizer.seen for name, quantizer in quantizers.items()}
     finally:
         network.behaviour.floats = False
-        network.train(was_training)
         for quantizer in quantizers.values():
             quantizer.seen = None
     for name, quantizer in quantizers.items():
@@ -52,3 +61,26 @@ def calibrate(network: QuantizedNetwork, batches: Iterable[Tensor]) -> None:
         quantizer.step.copy_(best_step(values, quantizer.grid, channels=False))
     for _, layer in network.layers():
         layer.restart_step()
+    if not network.float_layers():
+        check_deployable(network)
+
+
+def images_of(batch: Any) -> Tensor:
+    """The images of a batch that may hold labels too.
+
+    Raises:
+        AusamError: says what was found.
+    """
+    first = batch
+    if isinstance(batch, (tuple, list)) and batch:
+        first = batch[0]
+    elif isinstance(batch, Mapping) and batch:
+        first = next(iter(batch.values()))
+    if not isinstance(first, Tensor) or not first.is_floating_point() or first.dim() < 2:
+        what = type(batch).__name__
+        kind = f" of {first.dtype}" if isinstance(first, Tensor) else ""
+        raise AusamError(
+            f"a batch must be normalised images [N, C, H, W], or begin with them, found {what}"
+            f"{kind}"
+        )
+    return first

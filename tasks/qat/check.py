@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-from mmengine.config import Config
+from typing import Any
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import check_checkpoint
 from tasks.qat.policy import Policy
 
 
-def check_config(cfg: Config) -> None:
+def check_config(cfg: Mapping[str, Any]) -> None:
     """Check the policy and, where a new run begins, that its float checkpoint is there.
+
+    Args:
+        cfg: configuration of a run, as MMEngine's ``Config`` or a dict.
 
     Raises:
         AusamError: names what is wrong, and how to train the float network.
@@ -21,13 +23,12 @@ def check_config(cfg: Config) -> None:
     if model.get("type") != "QuantizedClassifier":
         return
     Policy(**(model.get("policy") or {}))
-    path = model.get("float_checkpoint")
-    if cfg.get("resume") or cfg.get("load_from") or model.get("from_scratch") or path is None:
+    if cfg.get("resume") or cfg.get("load_from") or model.get("from_scratch"):
         return
-    if not Path(path).is_file():
+    path = model.get("float_checkpoint")
+    if path is not None and not Path(path).is_file():
         raise AusamError(
             f"the float checkpoint {path} is not there; train it with `python tools/train.py "
             f"{cfg.get('float_config', 'the float config')}`, or name another with --cfg-options "
             "model.float_checkpoint=FILE"
         )
-    check_checkpoint(path)

@@ -1,187 +1,210 @@
 """Turn a float network into a quantized one, by its graph.
 
-The graph, found by ``torch.fx``, says what no list of modules can: which layers read the same
-tensor (they share its quantizer), which is first and last, and whether a tensor can be negative.
-Between the layers everything stays in floating point: the sum of a residual block is quantized when
-it enters the next layer, not before.
+The graph says what no list of modules can: which layers read the same tensor (they share its
+quantizer), which come first and last, and whether a tensor can be negative. Between the layers
+everything stays in floating point: the sum of a residual block is quantized when it enters the next
+layer, not before.
 """
 
 from __future__ import annotations
 
-import operator
+import copy
 
-import torch
-import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
+from tasks.qat.graph import trace, unused_name
+from tasks.qat.grid import Grid
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.operations import FUNCTIONS, Signs, call_of, input_of
 from tasks.qat.policy import LayerRow, Policy, is_depthwise
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_KEEPS_SIGN = (
-    nn.Identity,
-    nn.Dropout,
-    nn.MaxPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.AvgPool2d,
-    nn.Flatten,
-)
-_KEEPS_SIGN_F = {
-    torch.flatten,
-    F.adaptive_avg_pool2d,
-    F.avg_pool2d,
-    F.max_pool2d,
-    F.dropout,
-    torch.mean,
-}
-_KEEPS_SIGN_M = {"flatten", "mean", "view", "reshape", "contiguous", "to"}
 
 
 def convert(network: nn.Module, policy: Policy | None = None) -> QuantizedNetwork:
-    """Quantize a float network. Its parameters are taken over, not copied.
+    """A quantized copy of a float network.
 
     Weight steps are chosen for the weights as they are; activation steps stay 0 until
     :func:`~tasks.qat.calibration.calibrate` has seen data.
 
     Args:
-        network: takes one tensor ``[N, C, H, W]`` and returns one.
+        network: takes one tensor; returns one, or a tuple, list or dict of them. It is not changed,
+            now or later.
         policy: how many bits where; W2A4 by default.
 
     Raises:
-        AusamError: for a network that cannot be traced and for a layer that cannot be quantized, by
-            name.
+        AusamError: for a network that cannot be traced; for a layer that cannot be quantized, and
+            for an operation that has no integer form, by name and with a remedy.
     """
     policy = policy or Policy()
-    body = trace(network)
-    nodes = [node for node in body.graph.nodes if _is_layer(body, node)]
-    check_layers(body)
-    if not nodes:
-        raise AusamError("the network has no convolution and no linear layer to quantize")
-    behaviour = Behaviour()
-    body.add_module("activations", nn.Module())
-    quantized_inputs: dict[tuple[fx.Node, bool], fx.Node] = {}
-    table = []
-    for node in nodes:
-        is_end = node in (nodes[0], nodes[-1])
-        if is_end and policy.first_last == "fp":
-            continue
-        layer = body.get_submodule(node.target)
-        # Whoever reads a tensor reads the same codes, unless one is an end of the network: those
-        # have a grid of their own.
-        source = node.args[0]
-        key = (source, is_end and policy.first_last != "same")
-        if key not in quantized_inputs:
-            grid = policy.activation_grid(is_end, signed=not is_never_negative(body, source))
-            quantized_inputs[key] = _insert_quantizer(body, node, grid, behaviour)
-        quantized = quantized_inputs[key]
-        node.replace_input_with(source, quantized)
-        table.append(_quantize_layer(body, node.target, layer, policy, is_end, quantized.target))
-    body.graph.lint()
-    body.recompile()
-    return QuantizedNetwork(body, behaviour, table)
+    network = copy.deepcopy(network)
+    names = set(network.state_dict())
+    return _Conversion(trace(network), policy).run(names)
 
 
-def trace(network: nn.Module) -> fx.GraphModule:
-    """The graph of a network, with its own modules.
+class _Conversion:
+    """Rewrites a graph in place.
 
-    Raises:
-        AusamError: where the forward depends on values, which a graph cannot hold.
+    Attributes:
+        quantized: the quantizer of a tensor, by the tensor and its grid.
     """
-    try:
-        body = fx.symbolic_trace(network)
-    except Exception as error:  # fx raises many kinds
-        raise AusamError(
-            f"the graph of {type(network).__name__} cannot be traced ({error}); its forward must "
-            "not branch on values or shapes"
-        ) from error
-    if sum(node.op == "placeholder" for node in body.graph.nodes) != 1:
-        raise AusamError(f"{type(network).__name__} must take one tensor to be quantized")
-    return body
 
+    def __init__(self, body: fx.GraphModule, policy: Policy) -> None:
+        self.body, self.policy, self.behaviour = body, policy, Behaviour()
+        self.signs = Signs(body)
+        self.quantized: dict[tuple[fx.Node, Grid], fx.Node] = {}
 
-def check_layers(body: fx.GraphModule) -> None:
-    """Refuse what has weights and cannot be quantized.
-
-    Raises:
-        AusamError: names the layer.
-    """
-    for name, module in body.named_modules():
-        own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.Conv2d):
-            if module.padding_mode != "zeros":
-                raise AusamError(
-                    f"layer {name} pads with {module.padding_mode}; only zero padding stays exact "
-                    "in integers"
-                )
-        elif own and not isinstance(module, (nn.Linear, *_NORMS)):
+    def run(self, names: set[str]) -> QuantizedNetwork:
+        body, policy = self.body, self.policy
+        layers = [node for node in body.graph.nodes if self.layer_of(node) is not None]
+        if not layers:
+            raise AusamError("the network has no convolution and no linear layer to quantize")
+        _check_modules(body)
+        functions = [node for node in body.graph.nodes if self.is_function(node)]
+        ends = ends_of(body, layers)
+        end_modules = {node.target for node in ends}
+        self.quantizers = unused_name(body, "activations")
+        body.add_module(self.quantizers, nn.Module())
+        table = []
+        for node in layers:
+            is_end = node.target in end_modules
+            if is_end and policy.first_last == "fp":
+                continue
+            activation = self.quantize_input(node, node.target, is_end, policy.first_last)
+            table.append(self.quantize_layer(node, is_end, activation))
+        if not table:
             raise AusamError(
-                f"layer {name or type(module).__name__} ({type(module).__name__}) has weights that "
-                "cannot be quantized; Conv2d, Linear and BatchNorm are supported"
+                'first_last="fp" leaves this network no layer to quantize; take a number of bits'
             )
+        for node in functions:
+            self.quantize_argument(node)
+        body.graph.lint()
+        body.recompile()
+        unused = names - set(body.state_dict()) if policy.first_last != "fp" else set()
+        return QuantizedNetwork(body, self.behaviour, table, unused)
+
+    def layer_of(self, node: fx.Node) -> nn.Conv2d | nn.Linear | None:
+        if node.op != "call_module":
+            return None
+        module = self.body.get_submodule(node.target)
+        return module if isinstance(module, (nn.Conv2d, nn.Linear)) else None
+
+    def is_function(self, node: fx.Node) -> bool:
+        call = call_of(self.body, node)
+        return call is not None and call.operation in FUNCTIONS
+
+    def quantize_input(
+        self, node: fx.Node, name: str, is_end: bool, first_last: int | str
+    ) -> fx.Node:
+        """Let a layer read a quantized tensor.
+
+        Whoever reads a tensor reads the same codes, unless one is an end of the network: those have
+        a grid of their own.
+        """
+        source = input_of(node)
+        signed = not self.signs(source)
+        grid = self.policy.activation_grid(is_end, signed)
+        return self.insert(node, source, name, grid)
+
+    def quantize_argument(self, node: fx.Node) -> None:
+        """Let a function of one variable read codes, so that a table can hold its values."""
+        source = call_of(self.body, node).arguments["input"]
+        grid = Grid(self.policy.function_bits, signed=not self.signs(source))
+        self.insert(node, source, node.name, grid)
+
+    def insert(self, reader: fx.Node, source: fx.Node, name: str, grid: Grid) -> fx.Node:
+        """A quantizer right after the tensor, named after its first reader."""
+        key = source, grid
+        if key not in self.quantized:
+            holder = self.body.get_submodule(self.quantizers)
+            label = unused_name(holder, name.replace(".", "_"))
+            target = f"{self.quantizers}.{label}"
+            self.body.add_submodule(target, ActivationQuantizer(grid, self.behaviour))
+            with self.body.graph.inserting_after(source):
+                self.quantized[key] = self.body.graph.call_module(target, (source,))
+        reader.replace_input_with(source, self.quantized[key])
+        return self.quantized[key]
+
+    def quantize_layer(self, node: fx.Node, is_end: bool, activation: fx.Node) -> LayerRow:
+        """Replace a layer, unless an earlier call of it has; a row for each call."""
+        name, layer = node.target, self.layer_of(node)
+        if not isinstance(layer, (QuantConv2d, QuantLinear)):
+            grid = self.policy.weight_grid(layer, is_end)
+            kind = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantLinear
+            layer = kind.from_float(layer, grid, self.policy.granularity == "channel")
+            self.body.set_submodule(name, layer)
+        input_grid = self.body.get_submodule(activation.target).grid
+        is_linear = isinstance(layer, QuantLinear)
+        return LayerRow(
+            name=name,
+            op="linear" if is_linear else "depthwise" if is_depthwise(layer) else "conv",
+            shape=list(layer.weight.shape),
+            groups=getattr(layer, "groups", 1),
+            weight_bits=layer.grid.bits,
+            activation_bits=input_grid.bits,
+            activation=activation.target,
+            signed=input_grid.signed,
+        )
 
 
-def is_never_negative(body: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a tensor comes from a ReLU, if need be through pooling and the like."""
-    if node.op == "call_module":
-        module = body.get_submodule(node.target)
-        if isinstance(module, (nn.ReLU, nn.ReLU6)):
-            return True
-        keeps = isinstance(module, _KEEPS_SIGN)
-    elif node.op == "call_function":
-        if node.target in (F.relu, torch.relu, F.relu6):
-            return True
-        if node.target in (operator.add, torch.add):
-            tensors = [a for a in node.args if isinstance(a, fx.Node)]
-            return len(tensors) == 2 and all(is_never_negative(body, a) for a in tensors)
-        keeps = node.target in _KEEPS_SIGN_F
-    elif node.op == "call_method":
-        if node.target in ("relu", "relu_"):
-            return True
-        keeps = node.target in _KEEPS_SIGN_M
-    else:
-        return False
-    return keeps and is_never_negative(body, node.args[0])
+def ends_of(body: fx.GraphModule, layers: list[fx.Node]) -> set[fx.Node]:
+    """The layers that no other layer precedes, and those that none follows; several heads, say."""
+    known, below = set(layers), {}
+    for node in body.graph.nodes:
+        below[node] = any(source in known or below[source] for source in node.all_input_nodes)
+    above: dict[fx.Node, bool] = {}
+    for node in reversed(body.graph.nodes):
+        above[node] = any(reader in known or above[reader] for reader in node.users)
+    return {node for node in layers if not below[node] or not above[node]}
 
 
-def _is_layer(body: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op != "call_module":
-        return False
-    return isinstance(body.get_submodule(node.target), (nn.Conv2d, nn.Linear))
+_REMEDIES: dict[type, str] = {
+    nn.ConvTranspose2d: "take nearest upsampling and a Conv2d",
+    nn.LayerNorm: "take BatchNorm2d, whose statistics are constants",
+    nn.GroupNorm: "take BatchNorm2d, whose statistics are constants",
+    nn.InstanceNorm2d: "take BatchNorm2d, whose statistics are constants",
+    nn.PReLU: "take ReLU, or LeakyReLU with a fixed slope",
+    nn.MultiheadAttention: "it multiplies activations with activations; keep it out of the network",
+    nn.Conv1d: "take a Conv2d over [N, C, 1, L]",
+    nn.Embedding: "keep it out of the network, and quantize what follows",
+}
 
 
-def _insert_quantizer(
-    body: fx.GraphModule, consumer: fx.Node, grid: object, behaviour: Behaviour
-) -> fx.Node:
-    """A quantizer right after the tensor that ``consumer`` reads, named after ``consumer``."""
-    name = f"activations.{consumer.target.replace('.', '_')}"
-    body.add_submodule(name, ActivationQuantizer(grid, behaviour))
-    source = consumer.args[0]
-    with body.graph.inserting_after(source):
-        return body.graph.call_module(name, (source,))
+def _check_modules(body: fx.GraphModule) -> None:
+    """Refuse what cannot be quantized, and operations without integer form.
+
+    Raises:
+        AusamError: names layer or operation, and what to take instead.
+    """
+    for node in body.graph.nodes:
+        module = body.get_submodule(node.target) if node.op == "call_module" else None
+        if module is not None:
+            _check_layer(node.target, module)
+        call_of(body, node)
 
 
-def _quantize_layer(
-    body: fx.GraphModule,
-    name: str,
-    layer: nn.Conv2d | nn.Linear,
-    policy: Policy,
-    is_end: bool,
-    activation: str,
-) -> LayerRow:
-    grid = policy.weight_grid(layer, is_end)
-    kind = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantLinear
-    body.set_submodule(name, kind.from_float(layer, grid, policy.granularity == "channel"))
-    input_grid = body.get_submodule(activation).grid
-    op = "linear" if kind is QuantLinear else "depthwise" if is_depthwise(layer) else "conv"
-    return LayerRow(
-        name=name,
-        op=op,
-        shape=list(layer.weight.shape),
-        groups=getattr(layer, "groups", 1),
-        weight_bits=grid.bits,
-        activation_bits=input_grid.bits,
-        activation=activation,
-        signed=input_grid.signed,
-    )
+def _check_layer(name: str, module: nn.Module) -> None:
+    kind = type(module).__name__
+    if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+        raise AusamError(f"layer {name} ({kind}) has no weights yet; run the network once")
+    if isinstance(module, nn.Conv2d):
+        if module.padding_mode != "zeros":
+            raise AusamError(
+                f"layer {name} pads with {module.padding_mode}; only zero padding stays exact "
+                'in integers: set padding_mode="zeros"'
+            )
+    elif isinstance(module, _BatchNorm):
+        if module.running_mean is None or not module.track_running_stats:
+            raise AusamError(
+                f"layer {name} ({kind}) keeps no running statistics, so that in evaluation too its "
+                "output depends on the batch; set track_running_stats=True"
+            )
+    elif list(module.parameters()) and not isinstance(module, nn.Linear):
+        remedy = next(
+            (text for k, text in _REMEDIES.items() if isinstance(module, k)),
+            "Conv2d, Linear and BatchNorm are supported",
+        )
+        raise AusamError(
+            f"layer {name or kind} ({kind}) has weights that cannot be quantized; {remedy}"
+        )

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ausam_core import SAM, RunningStatistics
+from tasks.qat.method import adapt_to_method
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.sharpness import STEPS, join
+from tasks.qat.steps import STEPS, is_step
 
 
 @dataclass
@@ -57,7 +58,7 @@ def diagnose(
     behaviour, was_training = network.behaviour, network.training
     kept = replace(behaviour)
     method = SAM(torch.optim.SGD(network.parameters(), lr=0.0), network, rho, exclude=[STEPS])
-    join(network, method, perturb)
+    adapt_to_method(network, method, perturb)
     network.train()
     scores, norms, flipped = [], [], []
     try:
@@ -90,7 +91,7 @@ def gradient_norms(network: QuantizedNetwork, images: Tensor, labels: Tensor) ->
 
     With ``perturb="quantized"`` the gradient by a weight is ∂ℓ_i/∂Q(w), as the one that ε has.
     """
-    parameters = [p for name, p in network.named_parameters() if not name.endswith("step")]
+    parameters = [p for name, p in network.named_parameters() if not is_step(name)]
     losses = F.cross_entropy(network(images), labels, reduction="none")
     norms = []
     for loss in losses:

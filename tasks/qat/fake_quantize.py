@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tasks.qat.grid import Grid, per_channel
+from tasks.qat.grid import Grid
+from tasks.qat.steps import per_channel
 
 Ste = Literal["clip", "round"]
 
@@ -64,7 +65,24 @@ def fake_quantize(
     Returns:
         The quantized tensors, in the shapes and dtypes of ``values``.
     """
+    if not torch.is_grad_enabled():
+        return _quantized(values, steps, recipe)
     return _FakeQuantize.apply(recipe, *values, *steps)
+
+
+def _quantized(
+    values: Sequence[Tensor], steps: Sequence[Tensor], recipe: Recipe
+) -> tuple[Tensor, ...]:
+    bases = values if recipe.bases is None else recipe.bases
+    scales = [per_channel(s, b) for s, b in zip(steps, bases, strict=True)]
+    quantized = _over_steps(bases, scales)
+    torch._foreach_clamp_min_(quantized, [grid.low for grid in recipe.grids])
+    torch._foreach_clamp_max_(quantized, [grid.high for grid in recipe.grids])
+    torch._foreach_round_(quantized)
+    torch._foreach_mul_(quantized, scales)
+    if recipe.bases is not None:
+        torch._foreach_add_(quantized, torch._foreach_sub(list(values), list(bases)))
+    return tuple(q.to(v.dtype) for q, v in zip(quantized, values, strict=True))
 
 
 def gradient_scale(grid: Grid, count: int) -> float:
@@ -84,18 +102,10 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, recipe: Recipe, *tensors: Tensor) -> tuple[Tensor, ...]:
         count = len(tensors) // 2
         values, steps = tensors[:count], tensors[count:]
-        bases = values if recipe.bases is None else tuple(recipe.bases)
+        bases = values if recipe.bases is None else recipe.bases
         ctx.recipe = recipe
         ctx.save_for_backward(*bases, *steps)
-        scales = [per_channel(s, b) for s, b in zip(steps, bases, strict=True)]
-        quantized = _over_steps(bases, scales)
-        torch._foreach_clamp_min_(quantized, [grid.low for grid in recipe.grids])
-        torch._foreach_clamp_max_(quantized, [grid.high for grid in recipe.grids])
-        torch._foreach_round_(quantized)
-        torch._foreach_mul_(quantized, scales)
-        if recipe.bases is not None:
-            torch._foreach_add_(quantized, torch._foreach_sub(list(values), list(bases)))
-        return tuple(q.to(v.dtype) for q, v in zip(quantized, values, strict=True))
+        return _quantized(values, steps, recipe)
 
     @staticmethod
     @once_differentiable

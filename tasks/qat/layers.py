@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ausam_core import in_second_pass
 from tasks.qat.fake_quantize import Recipe, Ste, fake_quantize, gradient_scale
-from tasks.qat.grid import Grid, to_codes
-from tasks.qat.step_search import best_step
+from tasks.qat.grid import Grid
+from tasks.qat.steps import best_step, to_codes
 
 
 @dataclass
@@ -107,8 +107,8 @@ class QuantConv2d(_QuantizedWeight, nn.Conv2d):
         new.add_step(grid, channels)
         return new
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self._conv_forward(inputs, self.used_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.used_weight(), self.bias)
 
 
 class QuantLinear(_QuantizedWeight, nn.Linear):
@@ -123,8 +123,8 @@ class QuantLinear(_QuantizedWeight, nn.Linear):
         new.add_step(grid, channels)
         return new
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.used_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.used_weight(), self.bias)
 
 
 class ActivationQuantizer(nn.Module):

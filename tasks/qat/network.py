@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from ausam_core import in_second_pass
 from ausam_core.errors import AusamError
 from tasks.qat.fake_quantize import Recipe, fake_quantize
-from tasks.qat.grid import MIN_STEP
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.policy import LayerRow
+from tasks.qat.step_guard import guard_steps
 
 
 class QuantizedNetwork(nn.Module):
@@ -25,18 +26,41 @@ class QuantizedNetwork(nn.Module):
     Args:
         body: the converted graph, with the module names of the float network.
         behaviour: shared by all its quantizers.
-        table: a row for each quantized layer.
+        table: a row for each call of a quantized layer.
+        unused: names in the float network's state that the graph does not use.
+
+    Attributes:
+        grids: ``[rows, 3]``, int64: bits of weight and input, and whether the input is signed; it
+            goes with the state, so that the state of other bits is told.
+        input_shape: of one input, ``(C, H, W)``, once the network has been shown one.
     """
 
+    grids: Tensor
+
     def __init__(
-        self, body: torch.fx.GraphModule, behaviour: Behaviour, table: list[LayerRow]
+        self,
+        body: torch.fx.GraphModule,
+        behaviour: Behaviour,
+        table: list[LayerRow],
+        unused: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.body, self.behaviour, self.table = body, behaviour, table
+        self.unused = frozenset(unused)
+        self.input_shape: tuple[int, ...] | None = None
+        grids = [[row.weight_bits, row.activation_bits, int(row.signed)] for row in table]
+        self.register_buffer("grids", torch.tensor(grids))
         # not in the state: the latent weights as they were in the ascent pass
         self._before: list[Tensor] = []
+        guard_steps(self)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is guarded too."""
+        super().__setstate__(state)
+        guard_steps(self)
+
+    def forward(self, inputs: Tensor) -> Any:
+        """What the float network returns, computed with quantized weights and activations."""
         with self.quantized_weights():
             return self.body(inputs)
 
@@ -54,7 +78,18 @@ class QuantizedNetwork(nn.Module):
 
     def layers(self) -> list[tuple[str, QuantConv2d | QuantLinear]]:
         """Names (as in the float network) and quantized layers, in the order of the graph."""
-        return [(row.name, self.body.get_submodule(row.name)) for row in self.table]
+        names = dict.fromkeys(row.name for row in self.table)
+        return [(name, self.body.get_submodule(name)) for name in names]
+
+    def float_layers(self) -> list[str]:
+        """Names of layers in floating point; a network that has some has no integer form."""
+        kinds = (nn.Conv2d, nn.Linear)
+        quantized = (QuantConv2d, QuantLinear)
+        return [
+            name
+            for name, module in self.body.named_modules()
+            if isinstance(module, kinds) and not isinstance(module, quantized)
+        ]
 
     def activations(self) -> dict[str, ActivationQuantizer]:
         """The activation quantizers by name, in the order of the graph."""
@@ -80,13 +115,31 @@ class QuantizedNetwork(nn.Module):
             if low == high == 0.0 and name in self.activations():
                 raise AusamError(
                     f"the activation step of {name} is 0: the network was never calibrated; train "
-                    "it with tools/train.py, or call tasks.qat.calibrate(network, batches)"
+                    "it with tools/train.py, or call tasks.qat.calibrate(network, loader)"
                 )
-            if not MIN_STEP < low <= high < float("inf"):
+            if not 0.0 < low <= high < float("inf"):
                 raise AusamError(
-                    f"the step of {name} became {low if not low > MIN_STEP else high}; lower the "
-                    "learning rate, or the one of the steps alone (lr_mult in paramwise_cfg)"
+                    f"the step of {name} became {high if low > 0.0 else low}; lower the "
+                    "learning rate, or that of the steps alone (a parameter group of their own, in "
+                    "MMEngine optim_wrapper.paramwise_cfg.step_lr_mult)"
                 )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Refuse the state of other bits, whose steps would mislead.
+
+        Raises:
+            AusamError: says which bits, and how to go on from that state all the same.
+        """
+        found = state_dict.setdefault(f"{prefix}grids", self.grids)  # older states hold none
+        if found.shape != self.grids.shape or not torch.equal(found.to(self.grids), self.grids):
+            raise AusamError(
+                f"the state is of a network of {_bits(found)} and this one is of "
+                f"{_bits(self.grids)}; make the network with that policy, or take the weights "
+                "alone, with tasks.qat.load_weights(network, state), and calibrate"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _weights(self, layers: list[QuantConv2d | QuantLinear]) -> list[Tensor]:
         weights, behaviour = [layer.weight for layer in layers], self.behaviour
@@ -105,3 +158,9 @@ class QuantizedNetwork(nn.Module):
             bases=self._before if shifted and in_second_pass() else None,
         )
         return list(fake_quantize(weights, [layer.step for layer in layers], recipe))
+
+
+def _bits(grids: Tensor) -> str:
+    """The commonest bits of a network, and how many calls of layers there are."""
+    pairs = [f"W{weight}A{activation}" for weight, activation, _ in grids.tolist()]
+    return f"{max(pairs, key=pairs.count)} in {len(pairs)} calls of layers"

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ausam_core.errors import AusamError
-from tasks.qat.grid import MIN_STEP, per_channel
 from tasks.qat.layers import QuantizedLayer
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.steps import FLOOR, per_channel
 
 OSCILLATES = 0.005
 """A weight with a higher frequency counts as oscillating, as in the paper's tables."""
@@ -64,7 +64,7 @@ class Oscillation:
 
     @torch.no_grad()
     def freeze(self, threshold: float) -> None:
-        """Hold weights with a higher frequency at their mean code, for ever (paper, section 4.3).
+        """Hold weights with a higher frequency at their mean code for good (paper, section 4.3).
 
         Call it after :meth:`count`. A frozen weight is put to the middle of its code, where no
         update of its step can tip it.
@@ -86,10 +86,18 @@ class Oscillation:
         names = ("codes", "direction", "frequency", "average", "frozen")
         return {name: getattr(self, name) for name in names}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on from :meth:`state_dict`, if it watched the same weights.
+
+        Returns:
+            Whether it did; else counting begins anew, as where freezing, which watches all weights,
+            is switched on in the middle of training.
+        """
+        if any(state[name].shape != getattr(self, name).shape for name in state):
+            return False
         for name, value in state.items():
             setattr(self, name, value.to(getattr(self, name)))
+        return True
 
     @torch.no_grad()
     def _codes(self) -> Tensor:
@@ -122,9 +130,9 @@ class _Watched:
         """The step of each, ``[n]`` or ``[]``."""
         step = self.layer.step.detach()
         if step.dim() == 0:
-            return step.clamp(min=MIN_STEP)
+            return step.clamp(min=FLOOR)
         self._channel = self._channel.to(step.device)
-        return step[self._channel].clamp_(min=MIN_STEP)
+        return step[self._channel].clamp_(min=FLOOR)
 
     def codes(self) -> Tensor:
         grid = self.layer.grid

@@ -26,6 +26,8 @@ class Policy:
         depthwise_bits: bits of the weights of depthwise convolutions; None is ``weight_bits``. With
             9 weights a filter they are the weak spot of 2 bits.
         granularity: a step for each output ``"channel"`` of a weight, or one a ``"tensor"``.
+        function_bits: bits of what a function like SiLU or sigmoid reads; the integer network holds
+            its values in a table of as many entries as there are codes, 256 at 8 bits, 16 at 4.
 
     Raises:
         AusamError: for bits out of range and unknown words.
@@ -36,10 +38,12 @@ class Policy:
     first_last: int | Literal["same", "fp"] = 8
     depthwise_bits: int | None = None
     granularity: Literal["channel", "tensor"] = "channel"
+    function_bits: int = 8
 
     def __post_init__(self) -> None:
         Grid(self.weight_bits, signed=True)
         Grid(self.activation_bits, signed=False)
+        Grid(self.function_bits, signed=False)
         if self.first_last not in ("same", "fp"):
             if isinstance(self.first_last, str):
                 raise AusamError(
@@ -69,7 +73,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One quantized layer.
+    """One call of a quantized layer; a layer that is called twice has two rows.
 
     Attributes:
         name: of the layer, as in the float network.

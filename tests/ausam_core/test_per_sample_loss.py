@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from ausam_core import AusamError, PerSampleLossRecorder, register_per_sample_loss
-from ausam_core.per_sample_loss import find_handler, one_by_one
+from ausam_core.loss_slices import one_by_one
+from ausam_core.per_sample_loss import find_handler
 
 N = 6
-LOGITS, LABELS = torch.randn(N, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-MAPS = torch.randn(N, 2, 5)
+_generator = torch.Generator().manual_seed(0)
+LOGITS, LABELS = torch.randn(N, 4, generator=_generator), torch.tensor([0, 1, 2, 3, 0, 1])
+MAPS = torch.randn(N, 2, 5, generator=_generator)
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 3.0])
 
 MODULES = {
@@ -29,6 +31,18 @@ MODULES = {
     "smooth_l1": (nn.SmoothL1Loss(), MAPS, MAPS * 3),
     "bce": (nn.BCEWithLogitsLoss(), MAPS, MAPS.sigmoid()),
     "kl_batchmean": (nn.KLDivLoss(reduction="batchmean"), LOGITS.log_softmax(1), LOGITS.softmax(1)),
+    "mse_none": (nn.MSELoss(reduction="none"), MAPS, MAPS + LOGITS[:, :1, None]),
+    "cross_entropy_none": (nn.CrossEntropyLoss(reduction="none"), LOGITS, LABELS),
+    "huber": (nn.HuberLoss(delta=0.3), MAPS, MAPS * 2),
+    "poisson": (nn.PoissonNLLLoss(), MAPS, MAPS.exp()),
+    "gaussian": (nn.GaussianNLLLoss(), MAPS, MAPS * 2, MAPS.exp()),
+    "soft_margin": (nn.SoftMarginLoss(), MAPS, MAPS.sign()),
+    "hinge": (nn.HingeEmbeddingLoss(), MAPS, MAPS.sign()),
+    "cosine": (nn.CosineEmbeddingLoss(), LOGITS, LOGITS.flip(1), LOGITS[:, 0].sign()),
+    "ranking": (nn.MarginRankingLoss(0.1), LOGITS[:, 0], LOGITS[:, 1], LOGITS[:, 2].sign()),
+    "multi_margin": (nn.MultiMarginLoss(), LOGITS, LABELS),
+    "labels_soft_margin": (nn.MultiLabelSoftMarginLoss(), LOGITS, (LOGITS > 0).float()),
+    "triplet": (nn.TripletMarginLoss(), LOGITS, LOGITS.flip(1), LOGITS.roll(1, 1)),
 }
 
 
@@ -45,7 +59,9 @@ def record(model, *args, **settings):
     recorder = PerSampleLossRecorder(model, **settings)
     with recorder.recording():
         total = model(*args)
-    return total, recorder.take()
+    losses = recorder.losses()
+    assert recorder.check(total)
+    return total, losses
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -54,7 +70,7 @@ def test_the_handlers_of_torchs_losses_add_up_to_what_the_module_returns(name):
     total, values = record(Model(module), *args)
     assert values.shape == (N,) and not values.requires_grad
     reduced = values.sum() if module.reduction == "sum" else values.mean()
-    torch.testing.assert_close(reduced, total)
+    torch.testing.assert_close(reduced, total.mean())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +107,7 @@ def test_nothing_is_recorded_outside():
     model = Model(nn.CrossEntropyLoss())
     recorder = PerSampleLossRecorder(model)
     model(LOGITS, LABELS)
-    assert recorder.take() is None
+    assert recorder.losses() is None
 
 
 def test_several_loss_modules_add_up():
@@ -166,7 +182,8 @@ def test_losses_that_are_reduced_differently_are_not_added():
 
 def test_modules_can_be_named_and_wrong_names_are_answered():
     model = Model(nn.CrossEntropyLoss(), nn.CrossEntropyLoss(reduction="sum"))
-    _, values = record(model, LOGITS, LABELS, loss_modules=["loss_modules.0"])
+    with pytest.warns(UserWarning, match=r"give a mean of loss_modules.0 .*is missing"):
+        _, values = record(model, LOGITS, LABELS, loss_modules=["loss_modules.0"])
     torch.testing.assert_close(values, F.cross_entropy(LOGITS, LABELS, reduction="none"))
     with pytest.raises(AusamError, match="'head.loss', which the model does not have"):
         PerSampleLossRecorder(model, ["head.loss"])
@@ -174,3 +191,32 @@ def test_modules_can_be_named_and_wrong_names_are_answered():
 
 def test_a_model_without_loss_modules_watches_nothing():
     assert PerSampleLossRecorder(nn.Linear(2, 2)).watched == []
+
+
+@pytest.mark.parametrize("ignored", [-100, 255])
+def test_class_weights_and_a_label_that_is_no_class_go_together(ignored):
+    labels = LABELS.where(LABELS != 1, ignored)
+    module = nn.CrossEntropyLoss(weight=WEIGHTS, ignore_index=ignored)
+    total, values = record(Model(module), LOGITS, labels)
+    torch.testing.assert_close(values.mean(), total)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_ctc_whose_batch_is_the_second_dimension(reduction):
+    module = nn.CTCLoss(reduction=reduction)
+    scores = torch.randn(9, N, 5).log_softmax(2)
+    args = (scores, torch.randint(1, 5, (N, 3)), (9,) * N, tuple(1 + i % 3 for i in range(N)))
+    total, values = record(Model(module), *args)
+    expected = [module(scores[:, i : i + 1], args[1][i : i + 1], (9,), args[3][i : i + 1])
+                for i in range(N)]  # fmt: skip
+    torch.testing.assert_close(values, torch.stack(expected))
+
+
+def test_a_subclass_that_reduces_by_itself_is_called_sample_by_sample():
+    class Twice(nn.CrossEntropyLoss):
+        def forward(self, x, y):
+            return 2 * super().forward(x, y).mean()
+
+    with pytest.warns(UserWarning, match="no handler.*Twice"):
+        _, values = record(Model(Twice()), LOGITS, LABELS)
+    torch.testing.assert_close(values, 2 * F.cross_entropy(LOGITS, LABELS, reduction="none"))

@@ -74,13 +74,17 @@ def test_it_builds_with_the_settings_of_the_paper(path):
         assert cfg.optim_wrapper.method == dict(type="SAM", rho=rho)
     chosen = cfg.train_dataloader.batch_sampler.selection
     if match := re.search(r"_ausam-(0\.\d)", path.stem):
+        late = "_late-" in path.stem
         assert dict(chosen) == dict(
             type="GradientNormSelection",
             alpha=float(match[1]),
             s_min=0.1,
             s_max=s_max,
-            start_epoch=30,
+            start_epoch=None if late else 30,
         )
+        assert [h.get("start") for h in cfg.custom_hooks if h.type == "AUSAMHook"] == [
+            0.75 if late else None
+        ]
     build_selection(chosen, 1000)
     with torch.device("meta"):
         network = MODELS.build(cfg.model.net)
@@ -107,6 +111,9 @@ def test_it_trains_two_iterations_of_each_epoch_on_the_sample(path, tmp_path):
     cfg.optim_wrapper.method.pop("start_step", None)
     if cfg.optim_wrapper.method.type == "SAF":
         cfg.optim_wrapper.method.update(start_epoch=0, lag=1)
+    for hook in cfg.custom_hooks:
+        if "start" in hook:
+            hook.start = 0.5  # of three epochs the last
     cfg.log_level = "ERROR"
     cfg.work_dir = str(tmp_path)
     cfg.experiment_name = path.stem + tmp_path.name
@@ -118,7 +125,7 @@ def test_it_trains_two_iterations_of_each_epoch_on_the_sample(path, tmp_path):
         assert value.isfinite().all() and not torch.equal(value, before[name]), name
     scalars = runner.message_hub.log_scalars
     assert scalars["val/accuracy/top1"].current() >= 0
-    if "ausam" in path.stem or "random" in path.stem:
+    if re.search("ausam|random|split|el2n", path.stem):
         alpha = getattr(cfg.train_dataloader.batch_sampler.selection, "alpha", None)
         assert scalars["train/share_trained"].current() == pytest.approx(alpha, abs=0.02)
     if "info" in path.stem:

@@ -41,7 +41,8 @@ def sizes(node: object) -> set:
 def test_the_promised_configs_are_there():
     family = [f"simcc_mpii_{kind}" for kind in ("adam", "sam", "ausam", "ausam-0.6", "ausam_224")]
     family += [f"simcc_mpii_{kind}_mini" for kind in ("adam", "sam", "ausam")]
-    assert set(family) | {"simcc_res50_mpii_adam", "simcc_res50_mpii_ausam"} <= set(POSE)
+    family += ["simcc_res50_mpii_adam", "simcc_res50_mpii_ausam", "simcc_custom"]
+    assert set(family) <= set(POSE)
 
 
 @pytest.mark.parametrize("name", POSE)
@@ -69,7 +70,8 @@ def test_the_model_builds_and_answers_for_every_joint_and_bin(name):
     with torch.no_grad():
         x, y = model(torch.zeros(1, 3, *cfg.codec.input_size), None, mode="tensor")
     bins = int(cfg.codec.input_size[0] * cfg.codec.simcc_split_ratio)
-    assert x.shape == y.shape == (1, 16, bins)
+    joints = cfg.num_joints if name == "simcc_custom" else 16
+    assert x.shape == y.shape == (1, joints, bins)
 
 
 @pytest.mark.parametrize(
@@ -111,12 +113,20 @@ def test_hooks_of_the_base_survive_in_every_config():
     for name in POSE:
         hooks = {hook["type"] for hook in config(name).custom_hooks}
         assert {"SyncBuffersHook", "TrainingAccuracyHook"} <= hooks
-        assert ("AUSAMHook" in hooks) == ("ausam" in name)
+        assert ("AUSAMHook" in hooks) == ("ausam" in name or name == "simcc_custom")
 
 
 def test_the_mini_config_finds_its_images_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tasks.pose.check_config(config("simcc_mpii_ausam_mini"))
+
+
+def test_the_config_for_ones_own_data_tests_on_what_it_validates_on():
+    cfg = config("simcc_custom")
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.val_dataloader.dataset.ann_file == cfg.val_file
+    own = {key: cfg.train_dataloader.dataset[key] for key in cfg.own}
+    assert own == cfg.own == {key: cfg.val_dataloader.dataset[key] for key in cfg.own}
 
 
 def test_a_missing_mpii_is_said_before_the_run(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-import tasks.qat
+import tasks.qat.mmengine
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "qat"
 ALL = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -40,7 +40,7 @@ def test_the_network_builds_and_answers_for_ten_classes(name):
         model.net.behaviour.floats = True
     with torch.no_grad():
         assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
-    assert isinstance(model, tasks.qat.QuantizedClassifier) == ("float" not in name)
+    assert isinstance(model, tasks.qat.mmengine.QuantizedClassifier) == ("float" not in name)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

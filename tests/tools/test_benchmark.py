@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from _benchmark.memory import LiveMemory
+from _benchmark.speed import format_table, lead_in, median_and_quartiles
+from _benchmark.trainee import Trainee
+from _benchmark.variants import make_variants, prepare
 from _common import load_config
-from benchmarks.memory import LiveMemory
-from benchmarks.speed import format_table, lead_in, median_and_quartiles
-from benchmarks.trainee import Trainee
-from benchmarks.variants import make_variants, prepare
 
 from ausam_core.errors import AusamError
 
@@ -51,7 +51,7 @@ def test_variants_train(make_trainee):
 
 
 def test_variants_differ_in_nothing_but_method_and_selection(toy_config):
-    base, sam, in_loop, before_loading = make_variants(load_config(toy_config)).values()
+    base, sam, in_loop, before_loading, *_ = make_variants(load_config(toy_config)).values()
     assert base.optim_wrapper.type == "OptimWrapper"
     assert base.optim_wrapper.optimizer == sam.optim_wrapper.optimizer
     assert sam.optim_wrapper == in_loop.optim_wrapper == before_loading.optim_wrapper
@@ -79,7 +79,10 @@ def test_speed_reports_every_run_and_writes_json(tool, toy_config, tmp_path, cap
     tool("benchmark").main([str(arg) for arg in argv])
     printed, result = capsys.readouterr().out, json.loads(out.read_text())
     names = [row["name"] for row in result["rows"]]
-    assert names == ["Adam", "SAM", "AUSAM 0.5 in the loop", "AUSAM 0.5 before loading"]
+    assert names == [
+        *("Adam", "SAM", "AUSAM 0.5 in the loop", "AUSAM 0.5 before loading"),
+        *("late AUSAM, before it begins", "3/4 kept, 1/3 ascends", "MSAM"),
+    ]
     assert all(name in printed for name in names)
     assert result["first_epoch"] == 1 and result["batch_size"] == K
     for row in result["rows"]:

@@ -1,7 +1,7 @@
 """The costs of a step are found again in the times that they make."""
 
 import pytest
-from benchmarks.fit import Fit, Step, describe, fit, passes_of
+from _benchmark.fit import Fit, Step, describe, fit, passes_of
 from hypothesis import given
 from hypothesis import strategies as st
 

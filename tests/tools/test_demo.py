@@ -1,7 +1,10 @@
-"""The demo draws a pose of a real model on a real image."""
+"""The demo finds poses with a real model on real images, in folders and in videos."""
 
+import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -73,3 +76,84 @@ def test_what_is_no_image_or_no_checkpoint_is_named(demo, checkpoint, fails_with
     assert "text.jpg" in fails_with(demo.main, text, *model)
     broken = ["--config", CONFIG, "--checkpoint", text]
     assert "text.jpg" in fails_with(demo.main, IMAGE, *broken)
+
+
+def poses_of(path: Path) -> tuple[list[str], list[dict]]:
+    content = json.loads(path.read_text())
+    return content["joints"], content["poses"]
+
+
+def test_joints_are_written_where_the_skeleton_is_drawn(demo, checkpoint, tmp_path):
+    out, answers = tmp_path / "pose.png", tmp_path / "answers/pose.json"
+    boxes = ["--bbox", "0,0,138,136", "--bbox", "90,90,138,136"]
+    run(demo, IMAGE, checkpoint, "--out", str(out), "--json", str(answers), *boxes)
+    names, poses = poses_of(answers)
+    assert len(names) == 16 and names[9] == "head_top"
+    assert [pose["image"] for pose in poses] == [IMAGE.name] * 2
+    assert poses[1]["bbox"] == [90, 90, 138, 136]
+    keypoints = np.array([pose["keypoints"] for pose in poses])
+    assert keypoints.shape == (2, 16, 3) and np.isfinite(keypoints).all()
+    assert (keypoints[1, :, :2] > 70).all()  # in the second box
+    changed = np.abs(np.asarray(Image.open(out), int) - np.asarray(Image.open(IMAGE), int)).max(-1)
+    for k in (names.index("left_wrist"), names.index("right_ankle"), names.index("left_hip")):
+        x, y = keypoints[1, k, :2].round().astype(int)
+        assert changed[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].max() > 60
+
+
+def test_a_folder_gives_a_folder_with_the_same_names(demo, checkpoint, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("00006.jpg", "00037.jpg"):
+        shutil.copy(IMAGE.with_name(name), folder)
+    (folder / "notes.txt").write_text("no image")
+    out, answers = tmp_path / "out", tmp_path / "poses.json"
+    run(demo, folder, checkpoint, "--out", str(out), "--json", str(answers))
+    assert sorted(path.name for path in out.iterdir()) == ["00006.png", "00037.png"]
+    assert [pose["image"] for pose in poses_of(answers)[1]] == ["00006.jpg", "00037.jpg"]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".avi"])
+def test_a_video_gives_a_video_of_the_same_length_and_size(demo, checkpoint, tmp_path, ending):
+    source, out, answers = (tmp_path / f"{n}{ending}" for n in ("in", "out", "poses"))
+    pixels = np.asarray(Image.open(IMAGE).resize((128, 96)))[..., ::-1]
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96))
+    for _ in range(5):
+        writer.write(np.ascontiguousarray(pixels))
+    writer.release()
+    if not source.is_file() or not cv2.VideoCapture(str(source)).read()[0]:
+        pytest.skip("this OpenCV writes no such video")
+    run(demo, source, checkpoint, "--out", str(out), "--json", str(answers))
+    assert [pose["frame"] for pose in poses_of(answers)[1]] == [0, 1, 2, 3, 4]
+    written = cv2.VideoCapture(str(out))
+    assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    frames = [written.read() for _ in range(6)]
+    assert [there for there, _ in frames] == [True] * 5 + [False]
+    assert frames[0][1].shape == (96, 128, 3)
+    assert np.abs(frames[0][1].astype(int) - pixels).max() > 100  # something is drawn
+
+
+def test_a_photo_is_turned_as_the_camera_was_held(demo, checkpoint, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = tmp_path / "photo.jpg"
+    Image.open(IMAGE).resize((120, 80)).save(photo, exif=exif)
+    run(demo, photo, checkpoint, "--out", str(tmp_path / "pose.png"))
+    assert Image.open(tmp_path / "pose.png").size == (80, 120)
+
+
+def test_inputs_and_outputs_that_do_not_go_are_refused(demo, checkpoint, fails_with, tmp_path):
+    model = ["--config", CONFIG, "--checkpoint", checkpoint]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no image" in fails_with(demo.main, empty, *model)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    assert "broken.mp4" in fails_with(demo.main, broken, *model)
+    shutil.copy(IMAGE, empty)
+    assert "name another" in fails_with(demo.main, empty, *model, "--out", empty)
+
+
+def test_weights_of_another_model_are_refused(demo, checkpoint, fails_with):
+    argv = [IMAGE, "--config", CONFIG, "--checkpoint", checkpoint]
+    line = fails_with(demo.main, *argv, "--cfg-options", "model.head.out_channels=17")
+    assert "does not fit" in line and "final_layer" in line

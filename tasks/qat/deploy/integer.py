@@ -1,14 +1,16 @@
 """The parts of an integer network.
 
-Between two roundings stand only sums of products of integers and one affine map per channel. The
-sums are exact in any order as long as they stay below 2²⁴, the last whole number up to which fp32
-has all: then a convolution of codes in fp32 gives what integer arithmetic gives. The affine maps
-are computed in fp64, one operation after the other, as ONNX Runtime does. So two programs that
-follow this recipe agree to the bit.
+Between two roundings stand only sums of products of integers, and elementary operations on real
+numbers: an affine map per channel, sums, products, clipping, pooling. The sums of products are
+exact in any order as long as they stay below 2²⁴, the last whole number up to which fp32 has all:
+then a convolution of codes in fp32 gives what integer arithmetic gives. The operations on real
+numbers are computed in fp64, one after the other in a fixed order, as ONNX Runtime does. So two
+programs that follow this recipe agree to the bit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,9 +36,12 @@ class ToCodes(nn.Module):
         self.grid = grid
         self.register_buffer("step", step.detach().double().clone())
 
+    def scaled(self, values: Tensor) -> Tensor:
+        """What is rounded, fp64."""
+        return values.double() / self.step
+
     def forward(self, values: Tensor) -> Tensor:
-        codes = (values.double() / self.step).round()
-        return codes.clamp(self.grid.low, self.grid.high).float()
+        return self.scaled(values).round().clamp(self.grid.low, self.grid.high).float()
 
 
 class Accumulate(nn.Module):
@@ -78,33 +83,196 @@ class Rescale(nn.Module):
 
     Args:
         multiplier, offset: ``[C]``.
-        unit: what a whole number of the accumulator stands for, ``[C]``; None after a value that is
-            real already.
+        behind_sums: whether it is given whole numbers, or reals.
+        axis: the dimension of the channels: 1, or -1 behind a linear layer.
     """
 
-    def __init__(self, multiplier: Tensor, offset: Tensor, unit: Tensor | None = None) -> None:
+    def __init__(
+        self, multiplier: Tensor, offset: Tensor, behind_sums: bool = False, axis: int = 1
+    ) -> None:
         super().__init__()
+        self.behind_sums, self.axis = behind_sums, axis
         self.register_buffer("multiplier", multiplier.detach().double())
         self.register_buffer("offset", offset.detach().double())
-        self.register_buffer("unit", None if unit is None else unit.detach().double())
+
+    def shape(self, dims: int) -> tuple[int, ...]:
+        """In which the constants broadcast over a tensor of so many dimensions."""
+        return (-1,) if self.axis == -1 else (-1, *[1] * (dims - 2))
 
     def forward(self, values: Tensor) -> Tensor:
-        shape = (-1, *[1] * (values.dim() - 2))
+        shape = self.shape(values.dim())
         return values.double() * self.multiplier.view(shape) + self.offset.view(shape)
 
 
-class OrderedMean(nn.Module):
-    """Mean over height and width, ``[N, C, H, W] → [N, C, 1, 1]``, added up in a fixed order.
+class Table(nn.Module):
+    """A function of one variable, by its value at each code.
 
-    A sum of real numbers depends on the order; so column after column, then row after row.
+    Args:
+        values: fp64, ``[codes]``, for the codes from ``low`` upwards.
+        low: the lowest code.
     """
 
+    def __init__(self, values: Tensor, low: int) -> None:
+        super().__init__()
+        self.low = low
+        self.register_buffer("values", values.detach().double())
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.values[(codes - self.low).long()]
+
+
+class Arithmetic(nn.Module):
+    """A sum, difference, product or quotient with a number.
+
+    Args:
+        operation: ``"Add"``, ``"Sub"``, ``"Mul"`` or ``"Div"``, as ONNX calls them.
+        number: the other operand.
+        number_first: whether the number stands on the left.
+    """
+
+    FUNCTIONS = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div}
+
+    def __init__(self, operation: str, number: float, number_first: bool = False) -> None:
+        super().__init__()
+        self.operation, self.number_first = operation, number_first
+        self.register_buffer("number", torch.tensor(number, dtype=torch.float64))
+
     def forward(self, values: Tensor) -> Tensor:
-        height, width = values.shape[2:]
-        for dim in (3, 2):
-            parts = values.split(1, dim)
-            total = parts[0]
-            for part in parts[1:]:
-                total = total + part
+        pair = (self.number, values) if self.number_first else (values, self.number)
+        return self.FUNCTIONS[self.operation](*pair)
+
+
+class Clip(nn.Module):
+    """``min(max(x, low), high)``; an end may be infinite."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = float(low), float(high)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.clamp(self.low, self.high)
+
+
+class OrderedPool(nn.Module):
+    """Averages over windows of height and width, added up in a fixed order.
+
+    A sum of real numbers depends on the order; so column after column, then row after row. Every
+    average is such a sum: of the whole map, of windows of any stride and padding, of the uneven
+    windows of adaptive pooling; nearest upsampling is one of windows of a single pixel.
+
+    Args:
+        rows, columns: int64, ``[longest window, outputs]``: what each output adds up, in this
+            order. An index as large as the map means nothing, 0.
+        counts: fp64, ``[]`` or ``[rows, columns]`` of outputs: what sums are divided by.
+        size: height and width of the map.
+
+    Attributes:
+        beyond: whether some index of rows, and of columns, lies beyond the edge.
+    """
+
+    def __init__(
+        self, rows: Tensor, columns: Tensor, counts: Tensor, size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.beyond = int(rows.max()) >= size[0], int(columns.max()) >= size[1]
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns)
+        self.register_buffer("counts", counts.double())
+
+    def forward(self, values: Tensor) -> Tensor:
+        for dim, windows in ((3, self.columns), (2, self.rows)):
+            if self.beyond[dim - 2]:
+                values = F.pad(values, (0, 1) if dim == 3 else (0, 0, 0, 1))
+            total = values.index_select(dim, windows[0])
+            for window in windows[1:]:
+                total = total + values.index_select(dim, window)
             values = total
-        return values / (height * width)
+        return values / self.counts
+
+
+class MaxPool(nn.Module):
+    """Maxima over windows, with what they look at beyond each edge spelled out.
+
+    Args:
+        kernel, stride, dilation: ``(height, width)``.
+        pads: top, left, bottom, right.
+    """
+
+    def __init__(
+        self,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        pads: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride = tuple(kernel), tuple(stride)
+        self.dilation, self.pads = tuple(dilation), tuple(pads)
+
+    def forward(self, values: Tensor) -> Tensor:
+        top, left, bottom, right = self.pads
+        if any(self.pads):
+            values = F.pad(values, (left, right, top, bottom), value=-torch.inf)
+        return F.max_pool2d(values, self.kernel, self.stride, 0, self.dilation)
+
+
+class Reshape(nn.Module):
+    """``[N, …] → [N, *shape]``, in the order of memory."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *self.shape)
+
+
+class Transpose(nn.Module):
+    """Another order of dimensions; the first stays."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        self.order = tuple(order)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.permute(self.order)
+
+
+class Slice(nn.Module):
+    """A part along one dimension: from start to end, exclusive, each step-th."""
+
+    def __init__(self, axis: int, start: int, end: int, step: int = 1) -> None:
+        super().__init__()
+        self.axis, self.start, self.end, self.step = axis, start, end, step
+
+    def forward(self, values: Tensor) -> Tensor:
+        part = slice(self.start, self.end, self.step)
+        return values[(slice(None),) * self.axis + (part,)]
+
+
+class Pad(nn.Module):
+    """A constant beyond the edges.
+
+    Args:
+        before, after: how much in each dimension.
+        value: the constant.
+    """
+
+    def __init__(self, before: Sequence[int], after: Sequence[int], value: float) -> None:
+        super().__init__()
+        self.before, self.after, self.value = tuple(before), tuple(after), float(value)
+
+    def forward(self, values: Tensor) -> Tensor:
+        pairs = zip(reversed(self.before), reversed(self.after), strict=True)
+        return F.pad(values, [edge for pair in pairs for edge in pair], value=self.value)
+
+
+class Concat(nn.Module):
+    """Tensors one behind the other along a dimension."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *values: Tensor) -> Tensor:
+        return torch.cat(values, self.axis)

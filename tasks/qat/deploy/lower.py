@@ -1,158 +1,198 @@
 """Turn a trained quantized network into an integer one, node by node.
 
 BatchNorm goes into the affine map behind its convolution, never into the codes. What is between the
-layers (ReLU, sums of residual blocks, pooling) stays in fp64.
+layers (ReLU, sums of residual blocks, pooling) stays in fp64; how, is said operation by operation
+in :mod:`tasks.qat.deploy.rules`.
 """
 
 from __future__ import annotations
 
-import operator
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
-from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, OrderedMean, Rescale, ToCodes
-from tasks.qat.grid import MIN_STEP
+from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, Rescale, ToCodes
+from tasks.qat.deploy.rules import RULES
+from tasks.qat.deploy.shapes import Shapes
+from tasks.qat.graph import in_mode, output_nodes
 from tasks.qat.layers import ActivationQuantizer, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
-
-_RELU = (F.relu, torch.relu, "relu", "relu_")
-_PASSES = (nn.Identity, nn.Dropout)
-_ADDS = (operator.add, operator.iadd, torch.add)
+from tasks.qat.operations import call_of, input_of, no_integer_form
+from tasks.qat.steps import FLOOR
 
 
 @torch.no_grad()
-def lower(network: QuantizedNetwork) -> fx.GraphModule:
+def lower(
+    network: QuantizedNetwork, input_shape: tuple[int, int, int] | None = None
+) -> fx.GraphModule:
     """The integer form of a network in evaluation mode.
 
     Args:
         network: trained and calibrated; it is not changed.
+        input_shape: of one input, ``(C, H, W)``; by default what it was calibrated with. The size
+            of the batch stays free.
 
     Returns:
         A graph of :mod:`tasks.qat.deploy.integer` and elementary modules: fp32 images in, fp32
-        logits out.
+        logits out, as the network returns them. ``outputs`` holds their names.
 
     Raises:
         AusamError: for a network that was never calibrated, for a layer that is not quantized, for
             an operation that has no integer form, for a sum that fits no accumulator; by name.
     """
     network.check_steps()
-    return _Lowering(network).run()
+    return _lowered(network, input_shape)
 
 
-class _Lowering:
-    def __init__(self, network: QuantizedNetwork) -> None:
-        self.body = network.body
-        self.graph, self.modules = fx.Graph(), {}
-        self.done: dict[fx.Node, fx.Node] = {}
-        self.folded: set[fx.Node] = set()
+@torch.no_grad()
+def check_deployable(
+    network: QuantizedNetwork, input_shape: tuple[int, int, int] | None = None
+) -> None:
+    """Refuse a network that :func:`lower` would refuse, before it is trained or calibrated.
+
+    Raises:
+        AusamError: as :func:`lower`, but for its steps.
+    """
+    _lowered(network, input_shape)
+
+
+def _lowered(network: QuantizedNetwork, input_shape: tuple[int, int, int] | None) -> fx.GraphModule:
+    input_shape = input_shape or network.input_shape
+    if input_shape is None:
+        raise AusamError(
+            "the integer network holds the sizes of its tensors, and this network has not seen an "
+            "image yet; give the shape of one, (channels, height, width), or calibrate"
+        )
+    with in_mode(network, False):
+        return Lowering(network, Shapes(network, tuple(input_shape))).run()
+
+
+class Lowering:
+    """Builds the integer graph; the rules write into it.
+
+    Attributes:
+        shapes: of the tensors of the quantized network.
+    """
+
+    def __init__(self, network: QuantizedNetwork, shapes: Shapes) -> None:
+        self.body, self.shapes = network.body, shapes
+        self.device = network.grids.device
+        self._graph, self._modules = fx.Graph(), {}
+        self._done: dict[fx.Node, fx.Node] = {}
 
     def run(self) -> fx.GraphModule:
+        """The integer network."""
         for node in self.body.graph.nodes:
-            if node in self.folded:
-                continue
             if node.op == "placeholder":
-                self.done[node] = self.graph.placeholder("images")
-            elif node.op == "output":
-                self.graph.output(self.graph.call_method("float", (self.done[node.args[0]],)))
-            else:
-                self.done[node] = self.convert(node)
-        deployed = fx.GraphModule(self.modules, self.graph, "IntegerNetwork")
-        return deployed.eval()
+                images = self._graph.placeholder("images")
+                self._done[node] = self._graph.call_method("double", (images,))
+            elif node.op != "output" and node not in self._done and self.shapes.is_tensor(node):
+                self._done[node] = self._convert(node)
+        outputs = output_nodes(self.body)
+        reals = [
+            self._graph.call_method("float", (self.tensor(node),)) for node in outputs.values()
+        ]
+        (returned,) = next(n for n in reversed(self.body.graph.nodes) if n.op == "output").args
+        if isinstance(returned, dict):
+            self._graph.output(dict(zip(outputs, reals, strict=True)))
+        else:
+            self._graph.output(reals[0] if isinstance(returned, fx.Node) else tuple(reals))
+        deployed = fx.GraphModule(self._modules, self._graph, "IntegerNetwork")
+        deployed.outputs = list(outputs)
+        return deployed.to(self.device).eval()
 
-    def convert(self, node: fx.Node) -> fx.Node:
-        inputs = [self.done[a] for a in node.args if isinstance(a, fx.Node)]
+    def tensor(self, node: fx.Node) -> fx.Node:
+        """What a tensor of the quantized network has become."""
+        return self._done[node]
+
+    def number(self, value: Any) -> Any:
+        """An argument with the numbers that were computed of sizes filled in."""
+        return fx.node.map_arg(value, self.shapes.value)
+
+    def module(self, node: fx.Node) -> nn.Module:
+        """The module at a node of the integer network."""
+        return self._modules[node.target]
+
+    def add(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
+        """A module behind other nodes of the integer network."""
+        unique, count = name, 0
+        while unique in self._modules:
+            count += 1
+            unique = f"{name}_{count}"
+        self._modules[unique] = module
+        return self._graph.call_module(unique, inputs)
+
+    def call(self, function: Any, *inputs: fx.Node) -> fx.Node:
+        """A function of nodes of the integer network."""
+        return self._graph.call_function(function, inputs)
+
+    def _convert(self, node: fx.Node) -> fx.Node:
         module = self.body.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(module, ActivationQuantizer):
-            step = module.step.clamp(min=MIN_STEP)
-            return self.add(node.target, ToCodes(step, module.grid), inputs)
+            step = module.step.float().clamp(min=FLOOR)
+            return self.add(node.target, ToCodes(step, module.grid), self.tensor(node.args[0]))
         if isinstance(module, (QuantConv2d, QuantLinear)):
-            return self.layer(node, module, inputs)
+            return self._layer(node, module)
         if isinstance(module, _BatchNorm):
-            return self.add(f"{node.target}.rescale", Rescale(*_affine(module)), inputs)
+            rescale = Rescale(*_affine(module))
+            return self.add(f"{node.target}.rescale", rescale, self.tensor(input_of(node)))
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             raise AusamError(
                 f"layer {node.target} is in floating point and has no integer form; train with "
                 'first_last=8 or "same"'
             )
-        if isinstance(module, _PASSES) or node.target is F.dropout:
-            return inputs[0]
-        if isinstance(module, nn.ReLU) or node.target in _RELU:
-            return self.add(node.name, nn.ReLU(), inputs)
-        if node.target in _ADDS and len(inputs) == 2:
-            return self.graph.call_function(operator.add, tuple(inputs))
-        return self.shape_or_pool(node, module, inputs)
+        call = call_of(self.body, node)
+        if call.operation not in RULES:
+            raise AusamError(no_integer_form(node.target, node.name))
+        return RULES[call.operation](self, node, **call.arguments)
 
-    def shape_or_pool(
-        self, node: fx.Node, module: nn.Module | None, inputs: list[fx.Node]
-    ) -> fx.Node:
-        rest = (*node.args[1:], *node.kwargs.values())
-        if isinstance(module, nn.Flatten) and module.start_dim == 1:
-            return self.add(node.name, nn.Flatten(), inputs)
-        if node.target in (torch.flatten, "flatten") and rest == (1,):
-            return self.add(node.name, nn.Flatten(), inputs)
-        if isinstance(module, nn.MaxPool2d) and not module.ceil_mode:
-            pool = nn.MaxPool2d(module.kernel_size, module.stride, module.padding, module.dilation)
-            return self.add(node.name, pool, inputs)
-        if isinstance(module, nn.AdaptiveAvgPool2d):
-            rest = (module.output_size,)
-        pools = isinstance(module, nn.AdaptiveAvgPool2d) or node.target is F.adaptive_avg_pool2d
-        if pools and rest in ((1,), ((1, 1),)):
-            return self.add(node.name, OrderedMean(), inputs)
-        if node.target in (torch.mean, "mean") and rest in (((2, 3),), ([2, 3],), ((-2, -1),)):
-            mean = self.add(node.name, OrderedMean(), inputs)
-            return self.add(f"{node.name}_flat", nn.Flatten(), [mean])
-        what = node.target if module is None else type(module).__name__
-        what = getattr(what, "__name__", what)
-        raise AusamError(f"the operation {what} (at {node.name}) has no integer form")
-
-    def layer(
-        self, node: fx.Node, layer: QuantConv2d | QuantLinear, inputs: list[fx.Node]
-    ) -> fx.Node:
+    def _layer(self, node: fx.Node, layer: QuantConv2d | QuantLinear) -> fx.Node:
         """A layer and, where it is the only reader, the BatchNorm behind it."""
-        quantizer = self.body.get_submodule(node.args[0].target)
+        source = input_of(node)
+        quantizer = self.body.get_submodule(source.target)
         conv = None
         if isinstance(layer, QuantConv2d):
             settings = ("stride", "padding", "dilation", "groups")
             conv = {name: getattr(layer, name) for name in settings}
         sums = Accumulate(layer.codes(), layer.grid, quantizer.grid, conv)
-        if sums.bound > INT32_EXACT or (sums.wide and conv and quantizer.grid.signed):
+        if sums.bound > INT32_EXACT:
             raise AusamError(
                 f"the sums of layer {node.target} may reach {sums.bound}, which no accumulator "
                 "holds exactly; use fewer bits there"
             )
-        unit = quantizer.step.double() * layer.step.double().clamp(min=MIN_STEP)
-        unit = unit.expand(len(layer.weight)).clone()
-        offset = torch.zeros_like(unit) if layer.bias is None else layer.bias.double()
-        multiplier = unit
-        readers = list(node.users)
-        last = node
-        if len(readers) == 1 and readers[0].op == "call_module":
-            norm = self.body.get_submodule(readers[0].target)
-            if isinstance(norm, _BatchNorm):
-                scale, shift = _affine(norm)
-                multiplier, offset = unit * scale, offset * scale + shift
-                last = readers[0]
-        accumulator = self.add(f"{node.target}.accumulate", sums, inputs)
-        rescale = Rescale(multiplier, offset, unit)
-        result = self.add(f"{node.target}.rescale", rescale, [accumulator])
-        if last is not node:
-            self.folded.add(last)
-            self.done[last] = result
+        input_step = quantizer.step.float().clamp(min=FLOOR).double()
+        unit = (input_step * layer.step.float().clamp(min=FLOOR).double()).expand(len(layer.weight))
+        multiplier, offset = unit, torch.zeros_like(unit)
+        if layer.bias is not None:
+            offset = layer.bias.double()
+        norm = self._norm_behind(node, conv is not None)
+        if norm is not None:
+            scale, shift = _affine(self.body.get_submodule(norm.target))
+            multiplier, offset = unit * scale, offset * scale + shift
+        rescale = Rescale(multiplier, offset, behind_sums=True, axis=-1 if conv is None else 1)
+        result = self.add(f"{node.target}.accumulate", sums, self.tensor(source))
+        result = self.add(f"{node.target}.rescale", rescale, result)
+        if norm is not None:
+            self._done[norm] = result
         return result
 
-    def add(self, name: str, module: nn.Module, inputs: list[fx.Node]) -> fx.Node:
-        self.modules[name] = module
-        return self.graph.call_module(name, tuple(inputs))
+    def _norm_behind(self, node: fx.Node, is_conv: bool) -> fx.Node | None:
+        """The BatchNorm that alone reads a layer and has the same channels."""
+        (reader, *others) = list(node.users) or [None]
+        if reader is None or others or reader.op != "call_module":
+            return None
+        is_norm = isinstance(self.body.get_submodule(reader.target), _BatchNorm)
+        # behind a linear layer over more than features, BatchNorm counts another dimension
+        return reader if is_norm and (is_conv or len(self.shapes.of(node)) == 1) else None
 
 
 def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """BatchNorm in evaluation as ``x · scale + shift``, fp64."""
     scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.affine:
+    if norm.weight is not None:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
-    return scale, shift + norm.bias.double() if norm.affine else shift
+    return scale, shift if norm.bias is None else shift + norm.bias.double()

@@ -49,20 +49,23 @@ class OnnxGraph:
         self.int2 = int2
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
+        self._taken: set[str] = {"images"}
 
     def add(
         self, op: str, inputs: list[str], output: str, *, outputs: list[str] | None = None, **attrs
     ) -> str:
-        """A node; returns the name of its (first) output."""
-        named = outputs or [output]
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, named, name=output, **attrs))
+        """A node; returns the name of its (first) output, which may have got a number."""
+        named = [self._unused(name) for name in outputs or [output]]
+        label = self._unused(output) if outputs else named[0]
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, named, name=label, **attrs))
+        self._taken.update([*named, label])
         return named[0]
 
     def constant(self, name: str, values: Any, dtype: str) -> str:
         """A constant of a NumPy dtype or a packed ONNX integer type; returns its name.
 
         Args:
-            name: unique in the graph; a second one of the same name is the same constant.
+            name: a second constant of the same name and value is the same constant.
             values: array or number.
             dtype: ``"float32"``, ``"float64"``, ``"int64"``, ``"uint8"``, ``"int8"``, or a packed
                 type: ``"int2"``, ``"int4"``, ``"uint4"``.
@@ -74,21 +77,48 @@ class OnnxGraph:
         array = np.asarray(values)
         bits = {"int2": 2, "int4": 4, "uint4": 4}.get(dtype)
         data = array.astype(dtype).tobytes() if bits is None else pack(array, bits)
-        # Raw bytes: the other form stores a byte above 127 in two, a negative int8 in ten.
-        tensor = self.onnx.helper.make_tensor(name, kind, array.shape, data, raw=True)
-        self.constants[name] = tensor
+
+        def tensor(name: str) -> Any:
+            # Raw bytes: the other form stores a byte above 127 in two, a negative int8 in ten.
+            return self.onnx.helper.make_tensor(name, kind, array.shape, data, raw=True)
+
+        if name in self.constants and self.constants[name] == tensor(name):
+            return name
+        name = self._unused(name)
+        self.constants[name] = tensor(name)
+        self._taken.add(name)
+        return name
+
+    def _unused(self, wanted: str) -> str:
+        """Each name of a graph may be given once, whatever modules are called."""
+        name, count = wanted, 0
+        while name in self._taken:
+            count += 1
+            name = f"{wanted}_{count}"
         return name
 
     def model(
-        self, image_shape: tuple[int, ...], output: str, classes: int, metadata: dict[str, str]
+        self,
+        image_shape: tuple[int, ...],
+        outputs: dict[str, tuple[int, ...]],
+        metadata: dict[str, str],
     ) -> Any:
-        """The finished model, checked by onnx: ``images [N, C, H, W] → logits [N, classes]``."""
+        """The finished model, checked by onnx.
+
+        Args:
+            image_shape: of one input, ``images``.
+            outputs: shapes of one sample, by name.
+            metadata: goes into the file.
+        """
         helper, types = self.onnx.helper, self.onnx.TensorProto
         graph = helper.make_graph(
             self.nodes,
             "ausam",
             [helper.make_tensor_value_info("images", types.FLOAT, ["N", *image_shape])],
-            [helper.make_tensor_value_info(output, types.FLOAT, ["N", classes])],
+            [
+                helper.make_tensor_value_info(name, types.FLOAT, ["N", *shape])
+                for name, shape in outputs.items()
+            ],
             initializer=list(self.constants.values()),
         )
         opset, ir = (INT2_OPSET, INT2_IR) if self.int2 else (INT4_OPSET, INT4_IR)
@@ -96,6 +126,11 @@ class OnnxGraph:
             graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="ausam"
         )
         model.ir_version = ir
+        graph_input = model.graph.input[0]
+        graph_input.doc_string = "normalised images, fp32, [N, C, H, W]"
+        model.doc_string = (
+            "An integer network; style, storage, normalisation and classes stand in the metadata."
+        )
         helper.set_model_props(model, metadata)
         self.onnx.checker.check_model(model, full_check=True)
         return model

@@ -40,6 +40,7 @@ def take_pixels(model: Any, mean: Tensor, std: Tensor) -> Any:
     ]
     for node in reversed(nodes):
         graph.node.insert(0, node)
+    graph.input[0].doc_string = "images as on disk, RGB, uint8, [N, H, W, C]"
     helper.set_model_props(model, {**{e.key: e.value for e in model.metadata_props}, KEY: "pixels"})
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.qat.deploy.export import Storage, storage_of
-from tasks.qat.grid import per_channel
+from tasks.qat.deploy.emitter import storage_of
+from tasks.qat.deploy.export import Storage
+from tasks.qat.graph import in_mode
 from tasks.qat.network import QuantizedNetwork
+from tasks.qat.steps import is_step, per_channel
 
 _STORED_BITS = {"int2": 2, "int4": 4, "int8": 8}
 
@@ -21,7 +23,7 @@ class LayerReport:
     """One layer.
 
     Attributes:
-        name, op, shape, groups, weight_bits, activation_bits: of the table of layers.
+        name, op, shape, groups, weight_bits, activation_bits: of the table of layers, first call.
         step_min, step_median, step_max: of the weight's steps.
         input_step: step of its input.
         histogram: the share of weights at each code, by code.
@@ -29,7 +31,7 @@ class LayerReport:
         sqnr: signal to quantization noise of the weights, dB.
         parameters: weights and biases.
         bytes: packed codes and two fp64 constants an output channel.
-        macs: multiplications for one image.
+        macs: multiplications for one image, of all calls of the layer.
         bops: bit operations for one image, macs × weight bits × activation bits.
     """
 
@@ -64,8 +66,10 @@ def layer_reports(
         weights: how codes are stored.
     """
     macs = _macs(network, image_shape)
+    rows = {row.name: row for row in reversed(network.table)}  # of a layer's first call
     found = []
-    for row, (name, layer) in zip(network.table, network.layers(), strict=True):
+    for name, layer in network.layers():
+        row = rows[name]
         weight, codes = layer.weight, layer.codes()
         scaled = weight / per_channel(layer.step, weight)
         noise = float((codes * per_channel(layer.step, weight) - weight).square().sum())
@@ -104,7 +108,7 @@ def totals(network: QuantizedNetwork, layers: list[LayerReport]) -> dict[str, An
     floats = [
         value
         for name, value in network.state_dict().items()
-        if value.is_floating_point() and not name.endswith("step")
+        if value.is_floating_point() and not is_step(name)
     ]
     fp32 = 4 * sum(value.numel() for value in floats)
     packed = sum(layer.bytes for layer in layers) + 8 * len(network.activations())
@@ -161,18 +165,19 @@ def to_text(network: QuantizedNetwork, layers: list[LayerReport]) -> str:
 
 
 def _macs(network: QuantizedNetwork, image_shape: tuple[int, int, int]) -> dict[str, int]:
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = dict.fromkeys((name for name, _ in network.layers()), 0)
 
     def count(name: str, weight: Tensor) -> Any:
-        per_output = weight[0].numel()
-        return lambda _, __, output: counts.update({name: output.numel() * per_output})
+        def add(_: Any, __: Any, output: Tensor) -> None:
+            counts[name] += output.numel() * weight[0].numel()
+
+        return add
 
     hooks = [
         layer.register_forward_hook(count(name, layer.weight)) for name, layer in network.layers()
     ]
-    was_training = network.training
-    network.eval()(torch.zeros(1, *image_shape))
-    network.train(was_training)
+    with in_mode(network, False):
+        network(torch.zeros(1, *image_shape, device=network.grids.device))
     for hook in hooks:
         hook.remove()
     return counts

@@ -1,4 +1,8 @@
-"""Hold an ONNX file to its promise: the integer network of its checkpoint, to the bit."""
+"""Hold an ONNX file to its promise: the integer network of its checkpoint, to the bit.
+
+And, before that, hold the integer network to what was trained: a file that repeats a wrong integer
+network is wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from ausam_core.errors import AusamError
-from tasks.qat.deploy.export import ACCUMULATOR, VALUES, to_onnx
+from tasks.qat.deploy.agreement import Agreement, compare_with_training, flat_outputs
+from tasks.qat.deploy.engines import Session
+from tasks.qat.deploy.export import with_inner_names
 from tasks.qat.deploy.integer import Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
 from tasks.qat.deploy.pixels import KEY, take_pixels
+from tasks.qat.deploy.qdq import VALUES
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
-"""The share of images on which ``qdq`` must choose the class of the integer network."""
+"""The share of images on which a file must choose the class of the integer network."""
 LAYERS_OF = 32
 """Images that are compared layer by layer; what is inside is large."""
 
@@ -31,9 +37,11 @@ class Verification:
 
     Attributes:
         style: of the file.
+        training: how the integer network agrees with the training graph.
         differences: constants and nodes of the file that are not those of the checkpoint.
         layers: for each layer, how many numbers differ, and of how many: sums (``exact``), or
-            codes of its input (``qdq``).
+            codes of its input (the other styles).
+        apart: by how much a code differs at most (not ``exact``).
         images: how many were run.
         equal: on how many the logits are equal to the bit.
         largest: the largest difference of a logit.
@@ -43,8 +51,10 @@ class Verification:
     """
 
     style: str
+    training: Agreement
     differences: list[str]
     layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    apart: int = 0
     images: int = 0
     equal: int = 0
     largest: float = 0.0
@@ -54,21 +64,21 @@ class Verification:
 
 
 def read_model(path: str | Path) -> tuple[Any, dict[str, str]]:
-    """An ONNX file and what ``tools/deploy.py export`` wrote into it.
+    """An ONNX file and what ``tools/qat.py export`` wrote into it.
 
     Raises:
         AusamError: for a file that is missing, no ONNX file, or not one of ours.
     """
     onnx = require("onnx", for_int2=True)
     if not Path(path).is_file():
-        raise AusamError(f"there is no file {path}; write one with tools/deploy.py export")
+        raise AusamError(f"there is no file {path}; write one with tools/qat.py export")
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf raises its own kinds
         raise AusamError(f"{path} is no ONNX file, or a damaged one ({error})") from error
     facts = {entry.key: entry.value for entry in model.metadata_props}
     if not {"style", "weights"} <= facts.keys():
-        raise AusamError(f"{path} was not written by tools/deploy.py export; it names no style")
+        raise AusamError(f"{path} was not written by tools/qat.py export; it names no style")
     return model, facts
 
 
@@ -79,6 +89,7 @@ def verify(
     facts: dict[str, str],
     batches: Iterable[tuple[Tensor, Tensor, Tensor]],
     statistics: tuple[Tensor, Tensor] | None = None,
+    engine: str = "onnxruntime",
 ) -> Verification:
     """Compare a file with the network that it was made of.
 
@@ -88,11 +99,12 @@ def verify(
         batches: normalised images ``[N, C, H, W]``, labels ``[N]`` and pixels, uint8
             ``[N, H, W, C]``, which a file of that form is given.
         statistics: mean and std of the normalisation, for such a file.
+        engine: what runs the file, see :mod:`tasks.qat.deploy.engines`.
 
     Raises:
-        AusamError: where ONNX Runtime is missing or does not take the file.
+        AusamError: where ONNX Runtime or the engine is missing or does not take the file.
     """
-    deployed, found = lower(network), None
+    found = None
     names = ("training graph", "integer network", "ONNX file")
     right = dict.fromkeys(names, 0)
     agree = 0
@@ -101,27 +113,43 @@ def verify(
         given = pixels if of_pixels else images
         if found is None:
             shape = tuple(images.shape[1:])
-            expected = to_onnx(deployed, shape, facts["style"], facts["weights"], facts)
+            deployed = lower(network, shape)
+            expected, inner = with_inner_names(
+                deployed, shape, facts["style"], facts["weights"], facts
+            )
             if of_pixels:
                 expected = take_pixels(expected, *statistics)
-            found = Verification(facts["style"], compare(model, expected))
-            run = _session(model)
-            inside = compare_sums if found.style == "exact" else compare_codes
-            found.layers = inside(deployed, model, images[:LAYERS_OF], given[:LAYERS_OF])
-        answers = dict(zip(names, (network(images), deployed(images), run(given)), strict=True))
-        for name, logits in answers.items():
-            right[name] += int((logits.argmax(1) == labels).sum())
-        ours, theirs = answers["integer network"], answers["ONNX file"]
+            training = compare_with_training(network, deployed, images[:LAYERS_OF])
+            found = Verification(facts["style"], training, compare(model, expected))
+            run = Session(model, engine=engine)
+            pair = images[:LAYERS_OF], given[:LAYERS_OF]
+            if found.style == "exact":
+                found.layers = compare_sums(deployed, model, inner, *pair)
+            else:
+                found.layers, found.apart = compare_codes(deployed, model, inner, *pair)
+        answers = [flat_outputs(a) for a in (network(images), deployed(images), run(given))]
+        if answers[0][0].dim() == 2:  # class scores
+            for name, outputs in zip(names, answers, strict=True):
+                right[name] += int((outputs[0].argmax(1) == labels).sum())
+        ours, theirs = (torch.cat([o.flatten(1) for o in outputs], 1) for outputs in answers[1:])
         found.images += len(images)
         found.equal += int((ours == theirs).all(1).sum())
         found.largest = max(found.largest, float((ours - theirs).abs().max()))
-        agree += int((ours.argmax(1) == theirs.argmax(1)).sum())
+        agree += int(_same_choice(*answers[1:]).sum())
     if found is None:
         raise AusamError("there is no image to verify with; take --images 1 or more")
     found.agreement = agree / found.images
     found.accuracy = {name: 100 * count / found.images for name, count in right.items()}
-    found.broken = _broken(found)
+    found.broken = _broken(found, to_the_bit=found.style == "exact" and engine == "onnxruntime")
     return found
+
+
+def _same_choice(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """``[N]``: whether the largest value along the last dimension is at the same place everywhere,
+    in all outputs."""
+    pairs = zip(ours, theirs, strict=True)
+    same = [a.argmax(-1) == b.argmax(-1) for a, b in pairs]
+    return torch.stack([s.view(len(s), -1).all(1) for s in same]).all(0)
 
 
 def compare(model: Any, expected: Any) -> list[str]:
@@ -149,30 +177,34 @@ def compare(model: Any, expected: Any) -> list[str]:
 
 
 def compare_sums(
-    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
+    deployed: fx.GraphModule, model: Any, inner: dict[str, str], images: Tensor, given: Tensor
 ) -> dict[str, tuple[int, int]]:
     """For each layer how many of its sums differ between module and file, and of how many.
 
-    ``given`` is what the file takes, ``images`` or their pixels.
+    ``inner`` names what holds them in the file; ``given`` is what the file takes, ``images`` or
+    their pixels.
     """
     ours = _outputs(deployed, Accumulate, images)
+    theirs = Session(model, [inner[name] for name in ours])(given)
     names = [name.removesuffix(".accumulate") for name in ours]
-    theirs = _session(model, [name + ACCUMULATOR for name in names])(given, every=True)
     pairs = zip(ours.values(), theirs, strict=True)
     return dict(zip(names, (_differing(*pair) for pair in pairs), strict=True))
 
 
 def compare_codes(
-    deployed: fx.GraphModule, model: Any, images: Tensor, given: Tensor
-) -> dict[str, tuple[int, int]]:
-    """For each quantized tensor how many codes flipped between module and file, and of how many."""
+    deployed: fx.GraphModule, model: Any, inner: dict[str, str], images: Tensor, given: Tensor
+) -> tuple[dict[str, tuple[int, int]], int]:
+    """For each quantized tensor how many codes flipped between module and file, and of how many;
+    and by how much at most."""
     ours = _outputs(deployed, ToCodes, images)
-    theirs = _session(model, [name + VALUES for name in ours])(given, every=True)
-    found = {}
+    theirs = Session(model, [inner[name] for name in ours])(given)
+    found, apart = {}, 0
     for (name, codes), values in zip(ours.items(), theirs, strict=True):
-        step = deployed.get_submodule(name).step.float()  # as the file holds it
-        found[name] = _differing(codes, (values / step).round())
-    return found
+        if inner[name].endswith(VALUES):  # codes times their step, as the file holds it
+            values = (values / deployed.get_submodule(name).step.float()).round()
+        found[name] = _differing(codes, values)
+        apart = max(apart, int((codes - values).abs().max()))
+    return found, apart
 
 
 def _outputs(deployed: fx.GraphModule, kind: type, images: Tensor) -> dict[str, Tensor]:
@@ -198,7 +230,12 @@ def _differing(ours: Tensor, theirs: Tensor) -> tuple[int, int]:
 
 def report(found: Verification) -> str:
     """The findings as text."""
-    lines = [f"style {found.style}, {found.images} images"]
+    ties, codes = (sum(counts) for counts in zip(*found.training.ties.values(), strict=True))
+    lines = [
+        f"style {found.style}, {found.images} images",
+        f"training graph and integer network: {ties} of {codes} codes differ, ties within "
+        f"{found.training.farthest:.1g} of a code; outputs within {found.training.output:.1g}",
+    ]
     what = "sums" if found.style == "exact" else "codes"
     for name, (differ, total) in found.layers.items():
         lines.append(f"  {what} of {name:<24} {differ:>8} of {total:>9} differ")
@@ -207,50 +244,24 @@ def report(found: Verification) -> str:
     lines.append(f"logits equal to the bit on {found.equal} of {found.images} images")
     lines.append(f"largest difference of a logit: {found.largest:.3g}")
     lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
-    lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
+    if any(found.accuracy.values()):
+        lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
     lines += [f"BROKEN: {sentence}" for sentence in found.broken]
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 
 
-def _broken(found: Verification) -> list[str]:
-    broken = list(found.differences[:10])
+def _broken(found: Verification, to_the_bit: bool) -> list[str]:
+    broken = [*found.training.broken[:3], *found.differences[:10]]
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
     for name, (differ, total) in found.layers.items():
         if differ and found.style == "exact":
             broken.append(f"the sums of layer {name} differ first ({differ} of {total})")
             break
-    if found.style == "exact" and found.equal != found.images:
+    if to_the_bit and found.equal != found.images:
         broken.append(f"the logits differ on {found.images - found.equal} images")
+    if found.style == "portable" and found.apart > 1:
+        broken.append(f"a code is {found.apart} from that of the integer network, more than one")
     if found.agreement < AGREEMENT:
         broken.append(f"the class is another on {100 * (1 - found.agreement):.2f} % of the images")
     return broken
-
-
-def _session(model: Any, outputs: list[str] | None = None) -> Any:
-    """A function from images to logits, or to the named values inside the graph."""
-    runtime = require("onnxruntime", for_int2=model.opset_import[0].version >= 25)
-    if outputs:
-        onnx = require("onnx", for_int2=True)
-        model = onnx.ModelProto.FromString(model.SerializeToString())
-        for name in outputs:
-            model.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # the runtime raises its own kinds
-        raise AusamError(
-            f"ONNX Runtime {runtime.__version__} does not take the file ({error})"
-        ) from error
-
-    (taken,) = session.get_inputs()
-
-    def run(images: Tensor, every: bool = False) -> Any:
-        feeds = {taken.name: np.ascontiguousarray(images.numpy())}
-        answers = session.run(outputs, feeds)
-        return [torch.from_numpy(a) for a in answers] if every else torch.from_numpy(answers[0])
-
-    return run

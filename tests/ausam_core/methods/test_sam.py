@@ -202,7 +202,8 @@ def test_an_overflow_in_either_pass_backs_the_scale_off_and_leaves_the_weights(b
 def test_clipping_bounds_the_gradient_of_the_update_and_not_the_perturbation():
     model, batch = network(), batches(1)[0]
     method = SAM(torch.optim.SGD(model.parameters(), lr=1.0), model, clip_grad_norm=1e-3)
-    free = SAM(torch.optim.SGD(network().parameters(), lr=1.0), copy.deepcopy(model))
+    twin = copy.deepcopy(model)
+    free = SAM(torch.optim.SGD(twin.parameters(), lr=1.0), twin)
     before = [p.detach().clone() for p in model.parameters()]
     clipped = method.step(lambda: losses(model, batch))
     unclipped = free.accumulate(lambda: losses(free.model, batch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
@@ -287,3 +288,77 @@ def test_a_batch_sampler_without_its_hook_is_noticed(tmp_path):
     runner = make_runner(tmp_path, selection=HALF, epochs=2)
     with pytest.raises(AusamError, match="AUSAMHook"):
         runner.train()
+
+
+def test_a_repeated_data_set_keeps_its_repetitions_apart(tmp_path):
+    repeated = dict(
+        type="RepeatDataset", times=2, dataset=dict(type=Points, size=12, pipeline=[pack])
+    )
+    hook = AUSAMHook()
+    train(tmp_path, dataset=repeated, hooks=[hook], epochs=2)
+    scores = hook.choice.selection.scores
+    assert scores.num_samples == 24 and scores._count.sum() == 24 + 12
+
+
+def test_an_epoch_of_a_part_of_the_data_trains_that_part(tmp_path):
+    hook = AUSAMHook()
+    train(tmp_path, loader=dict(num_batch_per_epoch=2), hooks=[hook], epochs=2)
+    scores = hook.choice.selection.scores
+    assert scores.num_samples == 16 and scores._count.sum() == 16 + 8
+
+
+class Stepping(Net):
+    """Computes its loss without a forward call in mode='loss'."""
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        loss = super().forward(**data, mode="loss")["loss"]
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss.detach())
+
+
+class Changing(Stepping):
+    """Begins as others do."""
+
+    def train_step(self, data, optim_wrapper):
+        if not self.seen:
+            return Net.train_step(self, data, optim_wrapper)
+        return super().train_step(data, optim_wrapper)
+
+
+@pytest.mark.parametrize("model", [Stepping, Changing])
+def test_a_model_with_a_train_step_of_its_own_is_refused_by_name(model, tmp_path):
+    with pytest.raises(AusamError, match=f"{model.__name__} computed its loss without a forward"):
+        train(tmp_path, model=model(), wrapper=SAM)
+
+
+def test_sharding_of_the_first_generation_is_refused_with_what_to_use(tmp_path):
+    from mmengine.model import MMFullyShardedDataParallel
+    from torch import distributed as dist
+
+    from ausam_core.mmengine import SAMOptimWrapper
+
+    store = f"file://{tmp_path}/store"
+    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        model = MMFullyShardedDataParallel(Net(), device_id=torch.device("cpu"))
+        wrapper = SAMOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), 0.1))
+        with pytest.raises(AusamError, match="FSDP1.*DistributedDataParallel"):
+            wrapper.initialize_count_status(model, 0, 10)
+    finally:
+        dist.destroy_process_group()
+
+
+class Switching(Hook):
+    """Puts a mixing pipeline in place in the middle of a run, as detection recipes do."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            runner.train_loop.dataloader.dataset.pipeline.transforms.insert(0, called("Mosaic"))
+
+
+def test_a_pipeline_that_is_switched_in_mid_run_is_looked_at_again(tmp_path):
+    with pytest.raises(AusamError, match="Mosaic mixes samples"):
+        train(tmp_path, hooks=[AUSAMHook(), Switching()], epochs=2)

@@ -8,6 +8,7 @@ import types
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,6 +17,13 @@ from ausam_core.per_sample_loss import find_handler
 from tests.ausam_core.mmengine.tiny import HALF, Net, hook_of, train
 
 N, K, BINS = 5, 4, 12
+
+
+@pytest.fixture(autouse=True)
+def pose_scope():
+    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,9 @@ def recorded(module: nn.Module, *args, **kwargs):
     assert recorder.watched == ["loss_module"]
     with recorder.recording():
         total = module(*args, **kwargs)
-    return total, recorder.take()
+    losses = recorder.losses()
+    assert recorder.check(total)
+    return total, losses
 
 
 def alone(module: nn.Module, i: int, *args, **kwargs):
@@ -50,9 +60,21 @@ def compare(module, *args, total_is, **kwargs):
     total, per_sample = recorded(module, *args, **kwargs)
     assert per_sample.shape == (N,) and not per_sample.requires_grad
     assert per_sample.std() > 0
-    expected = torch.stack([alone(module, i, *args, **kwargs) for i in range(N)])
+    expected = torch.stack([alone(module, i, *args, **kwargs).mean() for i in range(N)])
     torch.testing.assert_close(per_sample, expected.detach())
-    torch.testing.assert_close(getattr(per_sample, total_is)(), total.detach())
+    torch.testing.assert_close(getattr(per_sample, total_is)(), total.detach().mean())
+
+
+def compare_over_batch(module, *args, **kwargs):
+    """For a mean over something of the whole batch: it holds where the batch is one sample, and
+    the scale of all values is one."""
+    total, per_sample = recorded(module, *args, **kwargs)
+    torch.testing.assert_close(per_sample.mean(), total.detach())
+    single = torch.stack(
+        [recorded(module, *(v[i : i + 1] for v in args), **kwargs)[1][0] for i in range(N)]
+    )
+    expected = torch.stack([alone(module, i, *args, **kwargs) for i in range(N)])
+    torch.testing.assert_close(single, expected.detach())
 
 
 def simcc_batch(weights=(N, K)):
@@ -110,6 +132,158 @@ def test_heatmaps(settings, mask, weights, losses):
     if mask is not None:
         extra["mask"] = torch.randint(0, 2, mask, generator=g).float()
     compare(losses.KeypointMSELoss(**settings), output, target, total_is="mean", **extra)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+POINTS = (random(N, K, 2), random(N, K, 2, seed=1), (random(N, K, 2, seed=2) > 0.3).float())
+JOINTS = (random(N, K), random(N, K, seed=1), random(N, K, seed=2))
+MAPS = (random(N, K, 6, 6), random(N, K, 6, 6, seed=1), random(N, K, seed=2))
+VIDEO = (random(N, 3, K, 3), random(N, 3, K, 3, seed=1))
+BINS_XY = tuple((random(N, K, BINS, seed=s), random(N, K, BINS + 2, seed=s + 1)) for s in (0, 2))
+MMPOSE = {
+    "SmoothL1Loss": (POINTS, "mean", dict(loss_weight=2.0)),
+    "SoftWeightSmoothL1Loss": (POINTS, "mean", dict(beta=0.1)),
+    "WingLoss": (POINTS, "mean", dict(omega=0.3)),
+    "SoftWingLoss": (POINTS, "mean", dict(omega1=0.3)),
+    "MPJPELoss": (POINTS, "mean", {}),
+    "MPJPEVelocityJointLoss": ((*VIDEO, None), "mean", {}),
+    "L1Loss": (POINTS, "mean", {}),
+    "MSELoss": (POINTS, "mean", {}),
+    "BCELoss": (JOINTS, "mean", dict(loss_weight=3.0)),
+    "VariFocalLoss": (JOINTS, "mean", {}),
+    "OKSLoss": ((*POINTS[:2], JOINTS[2]), "mean", dict(mode="log")),
+    "MLECCLoss": ((*BINS_XY, JOINTS[2]), "mean", {}),
+    "JSDiscretLoss": (MAPS, "mean", {}),
+    "AdaptiveWingLoss": (MAPS, "mean", {}),
+    "KeypointOHKMMSELoss": (MAPS, "mean", dict(topk=2)),
+    "RLELoss": ((POINTS[0], POINTS[1] + 0.2, *POINTS[1:]), "mean", {}),
+}
+
+
+@pytest.mark.parametrize("use_target_weight", [False, True])
+@pytest.mark.parametrize("name", MMPOSE)
+def test_mmpose(name, use_target_weight, losses):
+    args, total_is, settings = MMPOSE[name]
+    if name not in ("OKSLoss", "MPJPEVelocityJointLoss"):
+        settings = dict(settings, use_target_weight=use_target_weight)
+    torch.manual_seed(0)
+    module = getattr(losses, name)(**settings)
+    compare(module, *(tuple(args) if use_target_weight else args), total_is=total_is)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("name", ["L1Loss", "BCELoss", "VariFocalLoss", "OKSLoss", "MLECCLoss"])
+def test_mmpose_with_another_reduction(name, reduction, losses):
+    args, _, settings = MMPOSE[name]
+    module = getattr(losses, name)(reduction=reduction, **settings)
+    total, per_sample = recorded(module, *args)
+    expected = torch.stack([alone(module, i, *args).mean() for i in range(N)])
+    torch.testing.assert_close(per_sample, expected)
+    whole = "sum" if reduction == "sum" and name != "MLECCLoss" else "mean"
+    torch.testing.assert_close(getattr(per_sample, whole)(), total.mean())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(residual=False),
+        dict(q_distribution="gaussian"),
+        dict(size_average=False, use_target_weight=True),
+    ],
+)
+def test_residual_log_likelihood(settings, losses):
+    torch.manual_seed(0)
+    args, _, _ = MMPOSE["RLELoss"]
+    summed = settings.get("size_average") is False
+    compare(losses.RLELoss(**settings), *args, total_is="sum" if summed else "mean")
+
+
+@pytest.mark.parametrize("weights", [POINTS[2], POINTS[2][..., 0]], ids=["axis", "joint"])
+def test_a_mean_over_the_weights_of_the_batch(weights, losses):
+    module = losses.SoftWeightSmoothL1Loss(use_target_weight=True, supervise_empty=False)
+    compare_over_batch(module, *POINTS[:2], weights)
+
+
+@pytest.mark.parametrize("peaks", [True, False])
+def test_focal_heatmaps(peaks, losses):
+    module = importlib.import_module("mmpose.models.losses.heatmap_loss").FocalHeatmapLoss()
+    target = MAPS[1].clone()
+    if peaks:
+        target[:, :, 2, 3] = 1
+        target[0, 0, 0, 0] = 1
+    compare_over_batch(module, MAPS[0].clamp(0.01, 0.99), target, MAPS[2])
+
+
+def test_heatmaps_with_offsets(losses):
+    module = importlib.import_module("mmpose.models.losses.heatmap_loss").CombinedTargetMSELoss
+    maps = (random(N, 3 * K, 6, 6), random(N, 3 * K, 6, 6, seed=1), JOINTS[2])
+    for use_target_weight in (False, True):
+        compare(module(use_target_weight=use_target_weight), *maps, total_is="mean")
+
+
+def test_distillation(losses):
+    module = losses.KDLoss("loss_logit", True, weight=0.1)
+    preds, teacher = BINS_XY
+    compare(module, preds, teacher, 10.0, JOINTS[2], total_is="mean")
+    torch.manual_seed(0)
+    module = losses.FeaLoss("loss_fea", True, student_channels=K, teacher_channels=7)
+    compare(module, MAPS[0], random(N, 7, 6, 6), total_is="mean")
+
+
+def test_several_losses_in_one_module(losses):
+    """DSNT: coordinates and heatmaps; the head adds what the wrapper lists."""
+    parts = [
+        dict(type="SmoothL1Loss", use_target_weight=True),
+        dict(type="JSDiscretLoss", use_target_weight=True),
+    ]
+    module = losses.MultipleLossWrapper(parts)
+    model = nn.ModuleDict(dict(loss_module=module))
+    recorder = PerSampleLossRecorder(model)
+    for n in (1, 2, N):
+        inputs, targets = [POINTS[0][:n], MAPS[0][:n]], [POINTS[1][:n], MAPS[1][:n]]
+        with recorder.recording():
+            total = sum(module(inputs, targets, JOINTS[2][:n]))
+        per_sample = recorder.losses()
+        assert recorder.check(total)
+        for i in range(n):
+            one = [[v[i : i + 1] for v in values] for values in (inputs, targets)]
+            torch.testing.assert_close(per_sample[i], sum(module(*one, JOINTS[2][i : i + 1])))
+
+
+@pytest.mark.filterwarnings("ignore:no handler")
+def test_losses_between_samples_are_refused_by_name(losses):
+    contrastive = importlib.import_module("mmpose.models.losses.classification_loss").InfoNCELoss
+    for module, args in (
+        (losses.BoneLoss([0, 0, 1, 2]), POINTS),
+        (contrastive(), (random(N, 7),)),
+    ):
+        with pytest.raises(
+            AusamError, match=rf"does not fit loss_module \({type(module).__name__}"
+        ):
+            recorded(module, *args)
+
+
+@pytest.mark.parametrize("name", ["KLDiscretLoss", *MMPOSE])
+def test_mmpose_under_autocast_and_in_double(name, losses):
+    args = (BINS_XY[0], BINS_XY[1], JOINTS[2]) if name == "KLDiscretLoss" else MMPOSE[name][0]
+    settings = {} if name == "KLDiscretLoss" else MMPOSE[name][2]
+    torch.manual_seed(0)
+    module = getattr(losses, name)(**settings)
+    with torch.autocast("cpu", torch.bfloat16):
+        recorded(module, *args)
+
+    def double(value):
+        return (
+            tuple(map(double, value))
+            if isinstance(value, tuple)
+            else (value.double() if isinstance(value, torch.Tensor) else value)
+        )
+
+    total, per_sample = recorded(module.double(), *map(double, args))
+    assert total.dtype == per_sample.dtype == torch.float64
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 from scipy.io import savemat
 
 from ausam_core.errors import AusamError
@@ -80,6 +81,34 @@ def test_an_annotation_file_that_is_no_list_of_persons_is_named(dataset, text):
     path = files(dataset)[0]
     path.write_text(text)
     assert str(path) in complaint(dataset)
+
+
+def test_names_that_mmpose_cannot_number_point_to_the_other_class(dataset):
+    path = files(dataset)[0]
+    persons = json.loads(path.read_text())
+    persons[1]["image"] = "dog.jpg"
+    path.write_text(json.dumps(persons))
+    assert "dog.jpg" in complaint(dataset) and "OwnPoseDataset" in complaint(dataset)
+
+
+def test_the_size_of_an_image_is_that_of_the_upright_picture(dataset, capsys):
+    """A phone stores pictures lying and says so; annotations are of the upright one."""
+    ann_file, _, images = files(dataset)
+    exif = Image.Exif()
+    exif[check_module.ORIENTATION] = 6
+    Image.new("RGB", (300, 40)).save(images[0], exif=exif)
+    persons = json.loads(ann_file.read_text())
+    person = next(p for p in persons if p["image"] == images[0].name)
+    person["joints"][0], person["joints_vis"][0] = [20, 290], 1
+    for k in range(1, 16):
+        person["joints_vis"][k] = 0
+    ann_file.write_text(json.dumps(persons))
+    check_dataset(dataset)
+    assert capsys.readouterr().out == ""
+    person["joints"][0] = [290, 20]
+    ann_file.write_text(json.dumps(persons))
+    check_dataset(dataset)
+    assert "image of 40 x 300" in capsys.readouterr().out
 
 
 def test_a_truncated_head_box_file_is_named(dataset):

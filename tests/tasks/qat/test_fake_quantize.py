@@ -6,7 +6,8 @@ import torch
 
 from ausam_core.errors import AusamError
 from tasks.qat.fake_quantize import Recipe, fake_quantize, gradient_scale
-from tasks.qat.grid import Grid, to_codes
+from tasks.qat.grid import Grid
+from tasks.qat.steps import to_codes
 
 GRIDS = [Grid(bits, signed) for bits in (2, 3, 4, 8) for signed in (True, False)]
 

@@ -5,15 +5,16 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from ausam_core import SAM, Base, GradientNormSelection, SelectiveBatchSampler, UniformSelection
-from tasks.qat.batch_norm import reestimate
+from ausam_core.batch_norm_reestimation import reestimate
 from tasks.qat.calibration import calibrate
 from tasks.qat.convert import convert
 from tasks.qat.deploy.lower import lower
+from tasks.qat.method import adapt_to_method
 from tasks.qat.oscillation import Oscillation
-from tasks.qat.sharpness import STEPS, join
-from tasks.qat.step_guard import StepGuard
+from tasks.qat.steps import STEPS
 from tests.tasks.qat.nets import CLASSES, Residual, images
 
 SIZE, EPOCHS = 320, 4
@@ -59,36 +60,35 @@ def train(floats, kind, stop=EPOCHS, state=None):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
     excluded = {} if kind == "sgd" else dict(rho=0.05, exclude=[STEPS])
     method = (Base if kind == "sgd" else SAM)(optimizer, network, **excluded)
-    join(network, method)
+    adapt_to_method(network, method)
     torch.manual_seed(3)
     chosen = selection(kind)
     order = torch.utils.data.RandomSampler(range(SIZE))
     sampler = SelectiveBatchSampler(order, 32, chosen) if chosen is not None else None
-    tracker, guard = Oscillation(network), StepGuard(network)
+    tracker = Oscillation(network)
     start = 0
     if state is not None:
         start = state["epoch"]
         network.load_state_dict(state["network"])
-        guard = StepGuard(network)
         method.load_state_dict(state["method"])
         tracker.load_state_dict(state["tracker"])
         if sampler is not None:
             sampler.selection.load_state_dict(state["selection"])
     network.train()
     for epoch in range(start, stop):
-        if sampler is not None:
+        if sampler is None:
+            parts = ((None, part) for part in torch.randperm(SIZE).split(32))
+        else:
             sampler.set_epoch(epoch)
-        plain = torch.randperm(SIZE).split(32) if sampler is None else sampler
-        for part in plain:
-            part = torch.as_tensor(part)
+            parts = sampler.over(DataLoader(range(SIZE), batch_sampler=sampler))
+        for batch, part in parts:
             result = method.step(
                 lambda part=part: F.cross_entropy(
                     network(inputs[part]), labels[part], reduction="none"
                 )
             )
             if sampler is not None:
-                sampler.record(result)
-            guard.limit()
+                sampler.record(batch, result)
             tracker.count()
     kept = dict(
         epoch=stop,

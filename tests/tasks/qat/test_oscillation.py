@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from ausam_core import SAM
+from tasks.qat.method import adapt_to_method
 from tasks.qat.oscillation import Oscillation, dampen
-from tasks.qat.sharpness import STEPS, join
+from tasks.qat.steps import STEPS
 from tests.tasks.qat.nets import CLASSES, images, quantized
 
 NAME = "layer1.conv1"
@@ -58,7 +59,7 @@ def test_the_perturbation_of_sam_counts_as_nothing():
     """ε flips codes in pass 2; restored and not updated, nothing has changed."""
     network = quantized().train()
     method = SAM(torch.optim.SGD(network.parameters(), lr=0.0), network, rho=5.0, exclude=[STEPS])
-    join(network, method)
+    adapt_to_method(network, method)
     tracker, flips = Oscillation(network, per_layer=None), []
     layer = network.body.get_submodule(NAME)
     before = layer.codes()
@@ -120,3 +121,13 @@ def test_the_state_comes_back():
     other.load_state_dict(tracker.state_dict())
     assert all(torch.equal(v, tracker.state_dict()[k]) for k, v in other.state_dict().items())
     assert tracker.frequency.any()
+
+
+def test_counting_begins_anew_where_the_state_watched_other_weights():
+    network = quantized()
+    sample, every = Oscillation(network, per_layer=50), Oscillation(network, per_layer=None)
+    sample.count()
+    assert not every.load_state_dict(sample.state_dict())
+    every.count()
+    every.freeze(0.5)
+    assert Oscillation(network, per_layer=50).load_state_dict(sample.state_dict())

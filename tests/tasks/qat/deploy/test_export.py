@@ -109,7 +109,7 @@ def test_any_number_of_images_goes_in():
 
 
 def test_an_unknown_style_is_refused():
-    with pytest.raises(AusamError, match="exact or qdq"):
+    with pytest.raises(AusamError, match="exact, portable or qdq"):
         to_onnx(lower(quantized()), SHAPE, "fast")
 
 

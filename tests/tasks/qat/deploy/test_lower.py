@@ -5,16 +5,14 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ausam_core.errors import AusamError
-from tasks.qat.calibration import calibrate
 from tasks.qat.convert import convert
-from tasks.qat.deploy.integer import FP32_EXACT, Accumulate, OrderedMean, ToCodes
+from tasks.qat.deploy.integer import FP32_EXACT, Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.grid import Grid
 from tasks.qat.policy import Policy
-from tests.tasks.qat.nets import NETS, Residual, build, images, quantized
+from tests.tasks.qat.nets import NETS, build, images, quantized
 
 POLICIES = [Policy(), Policy(4, 8), Policy(3, 3, first_last="same"), Policy(granularity="tensor")]
 
@@ -80,14 +78,6 @@ def test_a_sum_that_fp32_could_round_is_taken_in_fp64():
     assert not narrow.wide
 
 
-def test_the_mean_is_added_up_column_after_column():
-    values = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    found = OrderedMean()(values)
-    torch.testing.assert_close(found, values.mean((2, 3), keepdim=True))
-    row = sum(values[0, 0, 0, i] for i in range(1, 5)) + values[0, 0, 0, 0]
-    assert found.shape == (2, 3, 1, 1) and row.isfinite()
-
-
 def test_codes_round_half_to_even_and_keep_the_sign():
     codes = ToCodes(torch.tensor(0.5), Grid(2, True))(torch.tensor([0.25, 0.75, -9.0, 9.0, -0.25]))
     assert codes.tolist() == [0, 1, -2, 1, 0] and codes.dtype == torch.float32
@@ -101,35 +91,24 @@ def test_it_can_be_exported_by_torch(tmp_path):
     assert torch.equal(loaded(inputs), deployed(inputs))
 
 
-class Sigmoids(Residual):
-    def forward(self, x):
-        return super().forward(torch.sigmoid(x))
-
-
-class Ceils(Residual):
-    def __init__(self):
-        super().__init__()
-        self.pool = nn.MaxPool2d(2, ceil_mode=True)
-
-    def forward(self, x):
-        return super().forward(self.pool(x))
-
-
-@pytest.mark.parametrize(
-    ("network", "said"), [(Sigmoids(), "operation sigmoid"), (Ceils(), "operation MaxPool2d")]
-)
-def test_an_operation_without_integer_form_is_named(network, said):
-    converted = convert(network)
-    calibrate(converted, [images()])
-    with pytest.raises(AusamError, match=said):
-        lower(converted)
-
-
 def test_a_network_that_was_never_calibrated_is_refused():
     with pytest.raises(AusamError, match="never calibrated"):
-        lower(convert(build()))
+        lower(convert(build()), (3, 12, 12))
 
 
 def test_a_layer_in_floating_point_is_named():
     with pytest.raises(AusamError, match="layer conv1 is in floating point"):
         lower(quantized(policy=Policy(first_last="fp")))
+
+
+def test_without_a_shape_it_says_what_is_missing():
+    network = convert(build())
+    for step in network.steps().values():
+        step.data.fill_(0.1)
+    with pytest.raises(AusamError, match=r"has not seen an image yet; give the shape"):
+        lower(network)
+
+
+def test_a_shape_that_the_network_does_not_take_is_refused():
+    with pytest.raises(AusamError, match=r"does not run on an input of shape \[4, 12, 12\]"):
+        lower(quantized(), (4, 12, 12))

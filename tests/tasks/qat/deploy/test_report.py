@@ -36,7 +36,7 @@ def test_the_file_is_as_small_as_the_report_says(kind):
     pytest.importorskip("onnx")
     network = full(kind)
     packed = totals(network, layer_reports(network, (3, 32, 32)))["packed_bytes"]
-    size = len(to_onnx(lower(network), (3, 32, 32)).SerializeToString())
+    size = len(to_onnx(lower(network, (3, 32, 32)), (3, 32, 32)).SerializeToString())
     assert packed < size <= 1.05 * packed
 
 

@@ -5,6 +5,7 @@ import torch
 
 from ausam_core.errors import AusamError
 from tasks.classification.augment import normalise
+from tasks.qat.deploy import rules
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.pixels import take_pixels
@@ -151,7 +152,7 @@ def test_a_truncated_file_and_a_strange_one_are_refused(tmp_path):
     model = onnx.ModelProto.FromString(data)
     model.ClearField("metadata_props")
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(AusamError, match="not written by tools/deploy.py"):
+    with pytest.raises(AusamError, match="not written by tools/qat.py"):
         read_model(path)
 
 
@@ -159,3 +160,24 @@ def test_without_images_nothing_is_verified(tmp_path):
     network = quantized()
     with pytest.raises(AusamError, match="no image"):
         verify(network, *written(network, tmp_path), [])
+
+
+def test_a_network_that_was_lowered_wrong_is_found_although_the_file_repeats_it(
+    tmp_path, monkeypatch
+):
+    def forgets(low, node, input, other, alpha=1):
+        return low.tensor(input)  # a residual block without its shortcut
+
+    monkeypatch.setitem(rules.RULES, "add", forgets)
+    network = quantized()
+    found = verify(network, *written(network, tmp_path), batches())
+    assert found.equal == found.images and not found.differences
+    assert "codes of activations.layer2_conv1 differ from the training graph's" in found.broken[0]
+
+
+def test_the_report_tells_how_the_training_graph_agrees(tmp_path):
+    network = quantized()
+    found = verify(network, *written(network, tmp_path), batches())
+    ties, codes = (sum(counts) for counts in zip(*found.training.ties.values(), strict=True))
+    assert ties <= 1e-4 * codes and found.training.output < 1e-5
+    assert f"training graph and integer network: {ties} of {codes} codes differ" in report(found)

@@ -1,0 +1,162 @@
+"""The few calls from a float network to a file, and what a user of PyTorch expects of a module."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ausam_core.errors import AusamError
+from tasks.qat import Policy, calibrate, export, quantize
+from tasks.qat.deploy.agreement import compare_with_training
+from tasks.qat.deploy.lower import lower
+from tests.tasks.qat.nets import CLASSES, build, images
+
+LABELS = torch.arange(16) % CLASSES
+
+
+def ready(policy=None):
+    network = quantize(build(), images(), policy)
+    calibrate(network, [(images(seed=i), LABELS) for i in range(3)])
+    return network
+
+
+def train(network, updates=3, lr=1e-3):
+    optimizer = torch.optim.Adam(network.parameters(), lr)
+    network.train()
+    for i in range(updates):
+        F.cross_entropy(network(images(seed=i)), LABELS).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return network.eval()
+
+
+def test_from_floats_to_a_file_in_plain_pytorch(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = train(ready())
+    path = export(network, (images(), LABELS), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images().numpy()})
+    assert torch.equal(torch.from_numpy(found), lower(network)(images()))
+
+
+def test_training_the_quantized_network_leaves_the_float_one():
+    model = build()
+    before, expected = copy.deepcopy(model.state_dict()), model(images())
+    network = quantize(model, images())
+    calibrate(network, [images()])
+    train(network)
+    assert torch.equal(model(images()), expected)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not torch.equal(network.body.fc.weight, model.fc.weight)
+
+
+def test_a_copy_is_a_network_of_its_own():
+    network = ready()
+    other = train(copy.deepcopy(network))
+    assert not torch.equal(other(images()), network.eval()(images()))
+    network.load_state_dict(other.state_dict())
+    assert torch.equal(other(images()), network(images()))
+    assert torch.equal(pickle.loads(pickle.dumps(network))(images()), network(images()))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_it_compiles_into_one_graph(training):
+    network = ready().train(training)
+    with torch.set_grad_enabled(training):
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(images()), network(images()))
+
+
+def test_it_is_exported_with_any_number_of_images():
+    network, many = ready().eval(), torch.export.Dim("many", min=2)
+    program = torch.export.export(network, (images(),), dynamic_shapes=({0: many},))
+    assert torch.equal(program.module()(images()[:3]), network(images()[:3]))
+
+
+def test_an_average_of_weights_and_steps_is_a_network():
+    network = ready()
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    network.train()
+    for i in range(8):
+        F.cross_entropy(network(images(seed=i)), LABELS).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update_parameters(network)
+    average.module.check_steps()
+    steps = zip(average.module.steps().values(), network.steps().values(), strict=True)
+    assert all(not torch.equal(a, b) for a, b in steps)
+    found = compare_with_training(average.module, lower(average.module), images())
+    assert not found.broken
+
+
+def test_in_bf16_it_trains_and_has_an_integer_form():
+    network = ready().bfloat16().train()
+    optimizer = torch.optim.SGD(network.parameters(), 1e-2)
+    before = network.body.layer1.conv1.weight.detach().clone()
+    F.cross_entropy(network(images().bfloat16()).float(), LABELS).backward()
+    optimizer.step()
+    assert not torch.equal(network.body.layer1.conv1.weight, before)
+    network.eval()
+    assert not compare_with_training(network, lower(network), images()).broken
+
+
+def test_in_fp64_it_runs():
+    network = quantize(build().double(), images().double())
+    calibrate(network, [images().double()])
+    assert network(images().double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (torch.zeros(2, 3, 12, 12, dtype=torch.uint8), "Tensor of torch.uint8"),
+        (["a.jpg"], "found list"),
+        ((), "found tuple"),
+        (dict(labels=torch.zeros(3, dtype=torch.long)), "found dict of torch.int64"),
+    ],
+)
+def test_a_batch_without_images_is_refused(batch, said):
+    with pytest.raises(AusamError, match=said):
+        calibrate(ready(), [batch])
+
+
+def test_calibration_takes_no_more_batches_than_it_needs():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield images(), LABELS
+
+    calibrate(ready(), endless(), batches=2)
+    assert len(taken) == 2
+
+
+def test_the_state_of_other_bits_is_refused_and_its_weights_can_be_taken():
+    four = train(ready(Policy(4, 4)))
+    two = ready()
+    with pytest.raises(AusamError, match=r"W4A4 in 7 calls.*this one is of W2A4.*load_weights"):
+        two.load_state_dict(four.state_dict())
+
+
+def test_a_state_of_before_the_bits_went_with_it_still_loads():
+    network, state = ready(), train(ready()).state_dict()
+    del state["grids"]
+    network.load_state_dict(state)
+
+
+def test_export_refuses_an_integer_network_that_is_not_what_was_trained(tmp_path, monkeypatch):
+    network = train(ready())
+    from tasks.qat.deploy import rules
+
+    def broken(low, node, input, **rest):
+        return low.tensor(input)  # forgets to clip
+
+    monkeypatch.setitem(rules.RULES, "relu", broken)
+    with pytest.raises(AusamError, match=r"does not compute what was trained: .* are no ties"):
+        export(network, images(), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
