@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from _analyze.weights import flat_gradient, moved
 
 Loss = Callable[[], Tensor]
 
 
-def perturbed_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """What sharpness is measured in: all trained parameters but the steps of quantizers, which
-    scale with what they quantize."""
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and not re.search(r"\bstep$", name)
-    ]
-
-
-def sharpness(loss: Loss, parameters: Sequence[nn.Parameter], rhos: Sequence[float]) -> list[float]:
+def sharpness(loss: Loss, parameters: Sequence[Tensor], rhos: Sequence[float]) -> list[float]:
     """``L(w + ρ·g/‖g‖) − L(w)`` of one batch, at each ρ (Foret et al. 2021, Eq. 2).
-
-    The weights come back from copies, also when the loss raises. Memory: two copies of them.
 
     Args:
         loss: computes the loss of the batch, 0-dim.
-        parameters: what is moved.
+        parameters: what is moved; they are as they were afterwards.
         rhos: distances.
     """
     at_w = loss()
-    gradients = torch.autograd.grad(at_w, parameters, allow_unused=True)
-    norm = torch.stack([g.norm() for g in gradients if g is not None]).norm()
+    gradient = flat_gradient(at_w, parameters)
+    norm = gradient.norm()
     if not norm > 0:
         return [0.0 for _ in rhos]
-    held = [parameter.detach().clone() for parameter in parameters]
     rises = []
-    try:
-        with torch.no_grad():
-            for rho in rhos:
-                for parameter, copy, gradient in zip(parameters, held, gradients, strict=True):
-                    if gradient is not None:
-                        parameter.copy_(copy + (rho / norm) * gradient)
-                rises.append(float(loss() - at_w))
-    finally:
-        with torch.no_grad():
-            for parameter, copy in zip(parameters, held, strict=True):
-                parameter.copy_(copy)
+    for rho in rhos:
+        with moved(parameters, gradient * (rho / norm)), torch.no_grad():
+            rises.append(float(loss() - at_w))
     return rises

@@ -9,8 +9,9 @@ from typing import Any
 
 import mmengine
 import torch
-from _analyze.sharpness import perturbed_parameters, sharpness
+from _analyze.sharpness import sharpness
 from _analyze.view import TrainingView
+from _analyze.weights import perturbed_parameters
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -62,10 +63,10 @@ def at_the_end(cfg: Config, runner: Runner, metric: str, rho: float) -> dict[str
     model = runner.model.eval()
     view = TrainingView(cfg, model)
     with torch.no_grad():
-        losses = [float(view.loss(batch)) for batch in view.batches()]
+        losses = [loss for batch in view.batches() for loss in view.losses(batch)[1].tolist()]
     small, parameters = TrainingView(cfg, model, batch_size=_BATCH), perturbed_parameters(model)
     rises = [
-        sharpness(lambda batch=batch: small.loss(batch), parameters, [rho])[0]
+        sharpness(lambda batch=batch: small.losses(batch)[0], parameters, [rho])[0]
         for batch in small.batches(_BATCHES)
     ]
     return dict(

@@ -1,0 +1,206 @@
+"""What each word of tools/analyze.py does: measure, draw, and give the numbers."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from _analyze import figures
+from _analyze.along import SELECTIONS, Found, Scores, measure
+from _analyze.chosen import save_sheets, scores_of, times_trained
+from _analyze.hessian import hessian_product, largest_eigenvalues
+from _analyze.run import Run, by_folder, load_run
+from _analyze.sharpness import sharpness
+from _analyze.surface import surface
+from _analyze.view import TrainingView, size_of
+from _analyze.weights import perturbed_parameters
+
+Numbers = dict[str, Any]
+
+
+def gradients(args: argparse.Namespace) -> Numbers:
+    """Figure 1: do the selected samples point where the whole batch points?"""
+    found = _along(args)
+    figure, axes = figures.panels(
+        2, "Cosine of the selected samples' gradient with the whole batch's", _said(args, found)
+    )
+    for one, what, title in zip(
+        axes, ("ascent", "descent"), ("ascent pass, at w", "descent pass, at w + ε"), strict=True
+    ):
+        figures.draw_lines(one, _by_selection(found, what), title, "epoch", "cosine")
+    figures.save(figure, args.picture)
+    return _numbers(found)
+
+
+def norms(args: argparse.Namespace) -> Numbers:
+    """Figure 2: the norm of the gradient over training."""
+    found = _along(args)
+    figure, axes = figures.panels(2, "Norm of a batch's gradient", _said(args, found))
+    for one, what, title in zip(axes, ("norm", "norm_after"), ("at w", "at w + ε"), strict=True):
+        lines = {
+            label: ([f.epoch for f in rows], [getattr(f, what) for f in rows])
+            for label, rows in found.items()
+        }
+        figures.draw_lines(one, lines, title, "epoch", "‖g‖")
+    figures.save(figure, args.picture)
+    return _numbers(found)
+
+
+def losses(args: argparse.Namespace) -> Numbers:
+    """Figure 3: do the selected samples find a higher loss nearby than the whole batch?"""
+    found = _along(args)
+    title = "Perturbation loss of the whole batch minus that of the selected samples"
+    figure, (axes,) = figures.panels(1, title, _said(args, found), size=(7.5, 3.8))
+    figures.draw_lines(axes, _by_selection(found, "losses"), "", "epoch", "L(w + ε), difference")
+    axes.axhline(0, color="#6b7280", lw=0.8)
+    figures.save(figure, args.picture)
+    return _numbers(found)
+
+
+def selection(args: argparse.Namespace) -> Numbers:
+    """Which samples were trained how often; the most and the least chosen on two sheets."""
+    run = _only(args)
+    counts = times_trained(run)
+    figure, (axes,) = figures.panels(
+        1,
+        "How often each sample was trained",
+        f"{run.label}, {len(counts):,} samples, {run.epoch} epochs; epochs without scores do not "
+        "count",
+    )
+    figures.draw_histograms(axes, {run.label: counts.tolist()}, "", "times trained")
+    figures.save(figure, args.picture)
+    sheets = save_sheets(run, counts, args.picture)
+    return {"run": str(run.path), "epoch": run.epoch, "times": counts.tolist(), **sheets}
+
+
+def scores(args: argparse.Namespace) -> Numbers:
+    """How the scores are spread, at each checkpoint."""
+    tables: dict[str, list[float]] = {}
+    for run in _runs(args):
+        values = scores_of(run)
+        tables[f"{run.label}, epoch {run.epoch}"] = values[values.isfinite()].tolist()
+    figure, (axes,) = figures.panels(
+        1, "Scores of the samples", "samples that were never trained are left out", (7.5, 3.8)
+    )
+    figures.draw_histograms(axes, tables, "", "score", log=True)
+    figures.save(figure, args.picture)
+    return {"scores": tables}
+
+
+def sharpness_of_runs(args: argparse.Namespace) -> Numbers:
+    """Eigenvalue, m-sharpness and loss surface of each checkpoint, side by side."""
+    numbers: Numbers = {}
+    steps = np.linspace(-args.span, args.span, args.grid).tolist()
+    for run in _runs(args):
+        numbers[f"{run.label}, epoch {run.epoch}"] = _sharpness(run, args, steps)
+    figure, axes = figures.panels(
+        len(numbers) + 1,
+        "How sharp the loss is",
+        f"{args.images} training samples, batches of {args.batch_size}; surfaces along two random "
+        "directions, each filter as long as the weights' own, on one scale of colours",
+        size=(4.4, 4.0),
+    )
+    figures.draw_lines(
+        axes[0],
+        {name: (args.rho, found["m_sharpness"]) for name, found in numbers.items()},
+        "m-sharpness",
+        "ρ",
+        "rise of the loss",
+    )
+    grids = {
+        f"{name}\nλ = {found['eigenvalues'][0]:.1f}": np.array(found["surface"])
+        for name, found in numbers.items()
+    }
+    figures.draw_surfaces(axes[1:], grids, steps)
+    figures.save(figure, args.picture)
+    return {"rho": args.rho, "steps": steps, "runs": numbers}
+
+
+def _sharpness(run: Run, args: argparse.Namespace, steps: list[float]) -> Numbers:
+    parameters = perturbed_parameters(run.model)
+    chunks = TrainingView(run.cfg, run.model, args.chunk)
+    count = max(1, args.images // args.chunk)
+    images = sum(size_of(batch) for batch in chunks.batches(count))
+
+    def losses() -> Iterator[tuple[float, Tensor]]:
+        for batch in chunks.batches(count):
+            yield size_of(batch) / images, chunks.losses(batch)[0]
+
+    def loss() -> float:
+        return sum(weight * float(value) for weight, value in losses())
+
+    product = hessian_product(losses, parameters)
+    size = sum(parameter.numel() for parameter in parameters)
+    eigenvalues = largest_eigenvalues(product, size, args.eigenvalues, seed=args.seed)
+    view = TrainingView(run.cfg, run.model, args.batch_size)
+    rises = [
+        sharpness(lambda batch=batch: view.losses(batch)[0], parameters, args.rho)
+        for batch in view.batches(max(1, args.images // args.batch_size))
+    ]
+    with torch.no_grad():
+        at_w = loss()
+    return {
+        "run": str(run.path),
+        "images": images,
+        "loss": at_w,
+        "eigenvalues": eigenvalues,
+        "m_sharpness": [statistics.mean(column) for column in zip(*rises, strict=True)],
+        "surface": surface(loss, parameters, steps, args.seed),
+    }
+
+
+def _along(args: argparse.Namespace) -> dict[str, list[Found]]:
+    found: dict[str, list[Found]] = {}
+    for label, paths in by_folder(args.checkpoints).items():
+        known, found[label] = Scores(), []
+        for path in paths:
+            run = load_run(path, args.cfg_options)
+            found[label].append(
+                measure(
+                    run, known, args.images, args.batch_size, args.alpha, args.rho[0], args.seed
+                )
+            )
+            print(f"{path}: epoch {run.epoch}", flush=True)
+    return found
+
+
+def _runs(args: argparse.Namespace) -> Iterator[Run]:
+    for paths in by_folder(args.checkpoints).values():
+        for path in paths:
+            yield load_run(path, args.cfg_options)
+
+
+def _only(args: argparse.Namespace) -> Run:
+    """The last of the checkpoints: it remembers the whole run."""
+    (*_, run) = _runs(args)
+    return run
+
+
+def _by_selection(found: dict[str, list[Found]], what: str) -> dict[str, figures.Line]:
+    several = len(found) > 1
+    return {
+        f"{label}: {name}" if several else name: (
+            [f.epoch for f in rows],
+            [getattr(f, what)[name] for f in rows],
+        )
+        for label, rows in found.items()
+        for name in SELECTIONS
+    }
+
+
+def _said(args: argparse.Namespace, found: dict[str, list[Found]]) -> str:
+    return (
+        f"{', '.join(found)}; {args.images} training samples, batches of {args.batch_size}, "
+        f"α = {args.alpha:g}, ρ = {args.rho[0]:g}"
+    )
+
+
+def _numbers(found: dict[str, list[Found]]) -> Numbers:
+    return {label: [asdict(row) for row in rows] for label, rows in found.items()}
