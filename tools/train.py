@@ -25,6 +25,7 @@ from _rehearsal import RehearsalHook
 from _start import choose_start
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.runner import Runner
 
 from ausam_core.errors import AusamError
 
@@ -99,11 +100,16 @@ def make_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train."""
+def make_runner(argv: list[str] | None = None) -> Runner:
+    """The runner that a command line asks for, ready to train."""
     runner = build_runner(make_config(parse_args(argv)))
     runner.register_hook(RehearsalHook())
-    runner.train()
+    return runner
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train."""
+    make_runner(argv).train()
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class TrainingView:
             self._recorder = PerSampleLossRecorder(self.model)
         with self._recorder.recording():
             given = self.model(**batch, mode="loss")
-        total, each = self.model.parse_losses(given)[0], self._recorder.take()
+        total, each = self.model.parse_losses(given)[0], self._recorder.losses()
         vectors = [v for k, v in given.items() if "loss" in k and isinstance(v, Tensor) and v.dim()]
         if vectors:
             each = torch.stack(vectors).sum(0).detach()

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import train
-from _common import build_runner
 
 from _study.config import configure, digest_of
 from _study.measure import Witness, at_the_end, passes_spent, versions
@@ -35,8 +34,7 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
     shutil.rmtree(work_dir, ignore_errors=True)
     work_dir.mkdir(parents=True)
     cfg.dump(work_dir / "config.py")
-    argv = [str(work_dir / "config.py"), "--work-dir", str(work_dir)]
-    runner = build_runner(train.make_config(train.parse_args(argv)))
+    runner = train.make_runner([str(work_dir / "config.py"), "--work-dir", str(work_dir)])
     witness = Witness()
     runner.register_hook(witness)
     runner.train()
