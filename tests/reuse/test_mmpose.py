@@ -163,7 +163,9 @@ def mmdet_hook():
             self.switch_epoch, self.switch_pipeline = switch_epoch, switch_pipeline
 
     HOOKS.children.pop("mmdet", None)
-    Registry("hook", parent=HOOKS, scope="mmdet").register_module(module=PipelineSwitchHook)
+    registry = Registry("hook", parent=HOOKS, scope="mmdet")
+    registry._imported = True  # there is no mmdet to import
+    registry.register_module(module=PipelineSwitchHook)
     yield
     HOOKS.children.pop("mmdet")
 
