@@ -134,7 +134,7 @@ def _step(
     with moved(parameters, first * (rho / first.norm().clamp(min=1e-12))):
         loss, after = view.losses(batch, subset)
         second = flat_gradient(loss, parameters)
-    return first, second, float(loss), (after - before).abs()
+    return first, second, float(loss.detach()), (after - before).abs()
 
 
 def _first_scores(view: TrainingView, batches: Sequence[Batch], rho: float) -> list[Tensor]:

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _COLOURS = ("#1c7ed6", "#e8590c", "#2b8a3e", "#9c36b5", "#5c6370", "#c2255c")
 _TEXT, _MUTED = "#1f2329", "#6b7280"
@@ -45,6 +46,8 @@ def draw_lines(axes: Axes, lines: Mapping[str, Line], title: str, x: str, y: str
     axes.set_title(title, loc="left", size=10.5, color=_TEXT)
     axes.set_xlabel(x, color=_MUTED)
     axes.set_ylabel(y, color=_MUTED)
+    if x == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(lines) > 1:
         axes.legend(frameon=False, labelcolor=_TEXT, fontsize=9)
 
