@@ -1,7 +1,6 @@
 """AUSAM in an MMEngine project of one's own: one line.
 
     python examples/mmengine_project.py --out work_dirs/example
-    torchrun --nproc-per-node 2 examples/mmengine_project.py --launcher pytorch    # two GPUs
 
 The line is ``custom_hooks``. Model, loop, optimizer wrapper and data are as they were. The faster
 form, which chooses before loading, is two more lines; see the guide to MMEngine.
@@ -66,7 +65,6 @@ def main(argv: list[str] | None = None) -> nn.Module:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--out", default="work_dirs/example")
-    parser.add_argument("--launcher", choices=["none", "pytorch"], default="none")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args(argv)
 
@@ -88,7 +86,6 @@ def main(argv: list[str] | None = None) -> nn.Module:
         val_evaluator=[Accuracy()],
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)),
         custom_hooks=[dict(type="AUSAMHook", rho=0.1, alpha=0.5)],
-        launcher=args.launcher,
         resume=args.resume,
         randomness=dict(seed=0),
     )

@@ -47,7 +47,7 @@ class Plan:
     images_per_second: float | None = None
     minutes: float | None = None
 
-    def sentence(self, expected: float | None = None) -> str:
+    def sentence(self, expected: str | None = None) -> str:
         """What is measured and what follows, for the person who waits."""
         text = f"training {self.epochs} of {self.of} epochs"
         if self.epochs >= self.of:
@@ -57,7 +57,7 @@ class Plan:
             unit = "minute" if round(self.minutes) <= 1 else "minutes"
             text += f", about {max(1, round(self.minutes))} {unit}"
         if expected is not None:
-            text += f", PCKh@0.5 about {expected:.0f} to be expected"
+            text += f", PCKh@0.5 {expected} to be expected"
         return text + (f"; --epochs {self.of} for all" if self.epochs < self.of else "")
 
 
@@ -159,14 +159,24 @@ def _selection(cfg: Config) -> dict[str, Any] | None:
     return (cfg.train_dataloader.get("batch_sampler") or {}).get("selection")
 
 
-def expected_score(epochs: int, measured: Mapping[int, float]) -> float | None:
-    """Between the measured lengths on a line over the logarithm of epochs; beyond them None."""
+def expected_score(epochs: int, measured: Mapping[int, float]) -> str | None:
+    """What a run of this length is likely to reach, in words, from runs of other lengths.
+
+    Between two of them on a line over the logarithm of epochs, beyond them only a bound.
+    """
     lengths = sorted(measured)
+    if not lengths:
+        return None
+    if epochs < lengths[0]:
+        return f"below {measured[lengths[0]]:.0f}"
+    if epochs > lengths[-1]:
+        return f"{measured[lengths[-1]]:.0f} or more"
+    score = measured[lengths[0]]
     for low, high in pairwise(lengths):
         if low <= epochs <= high:
             part = math.log(epochs / low) / math.log(high / low)
-            return measured[low] + part * (measured[high] - measured[low])
-    return None
+            score = measured[low] + part * (measured[high] - measured[low])
+    return f"about {score:.0f}"
 
 
 def write_plan(plan: Plan, folder: Path) -> None:

@@ -4,4 +4,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
-exec "$python" -m pytest -q "$@"
+# Two at a time, each file in one process: its fixtures are made once.
+exec "$python" -m pytest -q -n 2 --dist loadfile "$@"

@@ -33,7 +33,7 @@ from ausam_core.mmengine.checks import (
     check_schedule,
     nominal_batch_size,
 )
-from ausam_core.mmengine.choosing import BeforeLoading, Choice, InTheLoop
+from ausam_core.mmengine.choice import BeforeLoading, Choice, InTheLoop
 from ausam_core.mmengine.exact_resume import ExactResumeHook
 from ausam_core.mmengine.exchange import Exchange
 from ausam_core.mmengine.optim_wrapper import SAMOptimWrapper, promote

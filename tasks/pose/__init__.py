@@ -2,8 +2,8 @@
 
 Importing this package lets MMPose 1.3.2 run on a current stack (`stand_ins`) and registers, in
 MMEngine's root registries, what its configs use: `ZeroBasedMpiiDataset`, `OwnPoseDataset`,
-`LoadPoseImage`, `TrainingAccuracyHook` and `ChannelsLastHook`. :func:`check_config` finds missing,
-broken and odd data before a run starts.
+`LoadPoseImage`, `EfficientNetLite0`, `TrainingAccuracyHook` and `ChannelsLastHook`.
+:func:`check_config` finds missing, broken and odd data before a run starts.
 """
 
 from . import stand_ins
@@ -16,6 +16,7 @@ bfloat16.install()
 
 from .channels_last import ChannelsLastHook  # noqa: E402
 from .check import check_config, check_dataset  # noqa: E402
+from .efficientnet_lite import EfficientNetLite0  # noqa: E402
 from .images import LoadPoseImage  # noqa: E402
 from .mpii import ZeroBasedMpiiDataset  # noqa: E402
 from .own_data import OwnPoseDataset  # noqa: E402
@@ -23,6 +24,7 @@ from .training_accuracy import TrainingAccuracyHook  # noqa: E402
 
 __all__ = [
     "ChannelsLastHook",
+    "EfficientNetLite0",
     "LoadPoseImage",
     "OwnPoseDataset",
     "TrainingAccuracyHook",

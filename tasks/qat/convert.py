@@ -14,11 +14,12 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
+from tasks.qat.calls import Signs, call_of, input_of
 from tasks.qat.graph import trace, unused_name
 from tasks.qat.grid import Grid
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.operations import FUNCTIONS, Signs, call_of, input_of
+from tasks.qat.operations import FUNCTIONS
 from tasks.qat.policy import LayerRow, Policy, is_depthwise
 
 

@@ -29,7 +29,7 @@ def test_as_many_epochs_as_fit_at_least_one_at_most_all(cfg, minutes, epochs):
 
 
 def test_the_sentence_says_what_is_measured_and_how_to_get_all():
-    text = Plan(17, 46, 62.4, 6.1).sentence(expected=14.2)
+    text = Plan(17, 46, 62.4, 6.1).sentence(expected="about 14")
     assert text == (
         "this machine: 62 images/s; training 17 of 46 epochs, about 6 minutes, PCKh@0.5 about 14 "
         "to be expected; --epochs 46 for all"
@@ -92,12 +92,21 @@ def test_a_schedule_in_whole_epochs_is_refused(cfg):
         fit(cfg, 17, steps=47)
 
 
-def test_the_expected_score_lies_between_the_measured_ones():
-    measured = {4: 8.0, 16: 12.0}
-    assert expected_score(4, measured) == 8 and expected_score(16, measured) == 12
-    assert expected_score(8, measured) == pytest.approx(10)
-    assert expected_score(3, measured) is None and expected_score(17, measured) is None
-    assert expected_score(3, {}) is None
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [(3, "below 8"), (4, "about 8"), (8, "about 10"), (16, "about 12"), (17, "12 or more")],
+)
+def test_the_expected_score_lies_between_the_measured_ones(epochs, words):
+    assert expected_score(epochs, {4: 8.0, 16: 12.0}) == words
+    assert expected_score(epochs, {}) is None
+
+
+def test_one_measured_length_is_enough_to_say_something():
+    assert [expected_score(n, {6: 15.0}) for n in (5, 6, 7)] == [
+        "below 15",
+        "about 15",
+        "15 or more",
+    ]
 
 
 def test_a_plan_is_kept_and_a_damaged_one_named(tmp_path):

@@ -14,13 +14,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
+from tasks.qat.calls import call_of, input_of, no_integer_form
+from tasks.qat.deploy import pooling_rules  # noqa: F401  registers
 from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, Rescale, ToCodes
 from tasks.qat.deploy.rules import RULES
 from tasks.qat.deploy.shapes import Shapes
 from tasks.qat.graph import in_mode, output_nodes
 from tasks.qat.layers import ActivationQuantizer, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
-from tasks.qat.operations import call_of, input_of, no_integer_form
 from tasks.qat.steps import FLOOR
 
 

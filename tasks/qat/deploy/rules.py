@@ -1,7 +1,8 @@
 """How each operation between the layers is computed in the integer network.
 
 A rule gets the lowering, the node, and the arguments of the operation by name, as
-:mod:`tasks.qat.operations` declares them; it returns a node of the integer graph.
+:mod:`tasks.qat.operations` declares them; it returns a node of the integer graph. Those of pooling
+stand in :mod:`tasks.qat.deploy.pooling_rules`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,9 @@ import torch
 from torch import fx
 
 from ausam_core.errors import AusamError
+from tasks.qat.calls import call_of
 from tasks.qat.deploy.integer import Arithmetic, Clip, Concat, Pad, Reshape, Slice, Table, Transpose
-from tasks.qat.deploy.pooling import (
-    adaptive_windows,
-    average,
-    max_pool,
-    nearest_windows,
-    pair,
-    strided_windows,
-)
-from tasks.qat.operations import FUNCTIONS, call_of
+from tasks.qat.operations import FUNCTIONS
 
 if TYPE_CHECKING:
     from tasks.qat.deploy.lower import Lowering
@@ -32,35 +26,38 @@ if TYPE_CHECKING:
 RULES: dict[str, Callable[..., fx.Node]] = {}
 
 
-def _rule(function: Callable[..., fx.Node]) -> Callable[..., fx.Node]:
+def rule(function: Callable[..., fx.Node]) -> Callable[..., fx.Node]:
+    """Register the function as the rule of the operation of its name."""
     RULES[function.__name__] = function
     return function
 
 
-def _refuse(node: fx.Node, what: str) -> AusamError:
-    return AusamError(f"{node.target} (at {node.name}) has no integer form {what}")
+def refuse(node: fx.Node, what: str) -> AusamError:
+    """The error about a node, and what would be possible."""
+    name = getattr(node.target, "__name__", node.target)
+    return AusamError(f"{name} (at {node.name}) has no integer form {what}")
 
 
-@_rule
+@rule
 def relu(low: Lowering, node: fx.Node, input, inplace=False):
     return low.add(node.name, Clip(0.0, math.inf), low.tensor(input))
 
 
-@_rule
+@rule
 def relu6(low: Lowering, node: fx.Node, input, inplace=False):
     return low.add(node.name, Clip(0.0, 6.0), low.tensor(input))
 
 
-@_rule
+@rule
 def hardtanh(low: Lowering, node: fx.Node, input, min_val, max_val, inplace=False):
     return low.add(node.name, Clip(min_val, max_val), low.tensor(input))
 
 
-@_rule
+@rule
 def clamp(low: Lowering, node: fx.Node, input, min, max):
     ends = low.number((min, max))
     if not all(end is None or isinstance(end, (int, float)) for end in ends):
-        raise _refuse(node, "with ends that are tensors; give numbers")
+        raise refuse(node, "with ends that are tensors; give numbers")
     least, most = ends
     clip = Clip(-math.inf if least is None else least, math.inf if most is None else most)
     return low.add(node.name, clip, low.tensor(input))
@@ -87,12 +84,12 @@ def _scaled(low: Lowering, node: fx.Node, value: Any, alpha: Any) -> Any:
     return low.add(f"{node.name}.alpha", Arithmetic("Mul", float(alpha)), low.tensor(value))
 
 
-@_rule
+@rule
 def add(low: Lowering, node: fx.Node, input, other, alpha=1):
     return _sum(low, node, "Add", input, other, alpha)
 
 
-@_rule
+@rule
 def sub(low: Lowering, node: fx.Node, input, other, alpha=1):
     return _sum(low, node, "Sub", input, other, alpha)
 
@@ -107,144 +104,47 @@ def _sum(low: Lowering, node: fx.Node, operation: str, input: Any, other: Any, a
     return low.add(node.name, Arithmetic(operation, float(low.number(input)), True), scaled)
 
 
-@_rule
+@rule
 def mul(low: Lowering, node: fx.Node, input, other):
     return _arithmetic(low, node, "Mul", input, other)
 
 
-@_rule
+@rule
 def div(low: Lowering, node: fx.Node, input, other, rounding_mode=None):
     if rounding_mode is not None:
-        raise _refuse(node, f"with rounding_mode={rounding_mode!r}; leave the quotient as it is")
+        raise refuse(node, f"with rounding_mode={rounding_mode!r}; leave the quotient as it is")
     return _arithmetic(low, node, "Div", input, other)
 
 
-@_rule
+@rule
 def neg(low: Lowering, node: fx.Node, input):
     return low.add(node.name, Arithmetic("Mul", -1.0), low.tensor(input))
 
 
-@_rule
+@rule
 def identity(low: Lowering, node: fx.Node, input, anything=(), by_name=None):
     return low.tensor(input)
 
 
-@_rule
+@rule
 def dropout(low: Lowering, node: fx.Node, input, p=0.5, training=True, inplace=False, train=None):
     if (training if train is None else train) and low.number(p) > 0:
-        raise _refuse(node, "while it drops in evaluation too; give it training=self.training")
+        raise refuse(node, "while it drops in evaluation too; give it training=self.training")
     return low.tensor(input)
 
 
-@_rule
-def mean(low: Lowering, node: fx.Node, input, dim=None, keepdim=False):
-    shape, dims = low.shapes.of(input), low.number(dim)
-    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
-    rank = len(shape) + 1
-    over = set() if None in dims else {d % rank for d in dims}
-    if rank != 4 or not over or not over <= {2, 3}:
-        raise _refuse(node, "but over height or width of [N, C, H, W], or both, dim=(2, 3)")
-    windows = [
-        adaptive_windows(size, 1 if axis in over else size)
-        for axis, size in enumerate(shape[1:], 2)
-    ]
-    pooled = average(low, node.name, input, *windows)
-    return pooled if keepdim else low.add(f"{node.name}.flat", Reshape(low.shapes.of(node)), pooled)
-
-
-@_rule
-def adaptive_avg_pool2d(low: Lowering, node: fx.Node, input, output_size):
-    height, width = low.shapes.of(input)[1:]
-    wanted = pair(low.number(output_size))
-    rows, columns = (
-        adaptive_windows(size, size if out is None else out)
-        for size, out in zip((height, width), wanted, strict=True)
-    )
-    return average(low, node.name, input, rows, columns)
-
-
-@_rule
-def avg_pool2d(
-    low: Lowering,
-    node: fx.Node,
-    input,
-    kernel_size,
-    stride=None,
-    padding=0,
-    ceil_mode=False,
-    count_include_pad=True,
-    divisor_override=None,
-):
-    kernel, padding = pair(low.number(kernel_size)), pair(low.number(padding))
-    stride = pair(low.number(stride) or kernel)
-    windows = [
-        strided_windows(size, *settings, ceil_mode, count_include_pad)
-        for size, *settings in zip(low.shapes.of(input)[1:], kernel, stride, padding, strict=True)
-    ]
-    return average(low, node.name, input, *windows, divisor=divisor_override)
-
-
-@_rule
-def max_pool2d(
-    low: Lowering,
-    node: fx.Node,
-    input,
-    kernel_size,
-    stride=None,
-    padding=0,
-    dilation=1,
-    ceil_mode=False,
-    return_indices=False,
-):
-    if return_indices:
-        raise _refuse(node, "with return_indices=True; return the maxima alone")
-    kernel = pair(low.number(kernel_size))
-    module = max_pool(
-        low.shapes.of(input)[1:],
-        kernel,
-        pair(low.number(stride) or kernel),
-        pair(low.number(padding)),
-        pair(dilation),
-        ceil_mode,
-    )
-    return low.add(node.name, module, low.tensor(input))
-
-
-@_rule
-def adaptive_max_pool2d(low: Lowering, node: fx.Node, input, output_size, return_indices=False):
-    sizes, wanted = low.shapes.of(input)[1:], pair(low.number(output_size))
-    wanted = [size if out is None else out for size, out in zip(sizes, wanted, strict=True)]
-    if return_indices or any(size % out for size, out in zip(sizes, wanted, strict=True)):
-        raise _refuse(node, "unless its windows are even and it returns the maxima alone")
-    kernel = [size // out for size, out in zip(sizes, wanted, strict=True)]
-    return low.add(
-        node.name, max_pool(sizes, kernel, kernel, (0, 0), (1, 1), False), low.tensor(input)
-    )
-
-
-@_rule
-def interpolate(low: Lowering, node: fx.Node, input, mode="nearest", **rest):
-    if mode != "nearest":
-        raise _refuse(node, f'with mode="{mode}"; take mode="nearest"')
-    sizes, results = low.shapes.of(input)[1:], low.shapes.of(node)[1:]
-    if any(out % size for size, out in zip(sizes, results, strict=True)):
-        raise _refuse(node, f"from {list(sizes)} to {list(results)}; take a whole factor")
-    windows = [nearest_windows(*pair) for pair in zip(sizes, results, strict=True)]
-    return average(low, node.name, input, *windows)
-
-
-@_rule
+@rule
 def pad(low: Lowering, node: fx.Node, input, pad=None, mode="constant", value=None, padding=None):
     edges = list(low.number(padding if pad is None else pad))
     rank = len(low.shapes.of(input)) + 1
     if mode != "constant" or min(edges) < 0 or len(edges) > 2 * (rank - 1):
-        raise _refuse(node, "but with a constant, outwards, and not over the batch")
+        raise refuse(node, "but with a constant, outwards, and not over the batch")
     edges += [0] * (2 * rank - len(edges))
     before, after = edges[0::2][::-1], edges[1::2][::-1]
     return low.add(node.name, Pad(before, after, low.number(value) or 0.0), low.tensor(input))
 
 
-@_rule
+@rule
 def reshape(low: Lowering, node: fx.Node, input, shape=(), by_name=None):
     old, new = low.shapes.of(input), low.shapes.of(node)
     if old == new:
@@ -252,14 +152,14 @@ def reshape(low: Lowering, node: fx.Node, input, shape=(), by_name=None):
     return low.add(node.name, Reshape(new), low.tensor(input))
 
 
-@_rule
+@rule
 def permute(low: Lowering, node: fx.Node, input, dims):
     dims = low.number(dims)
     dims = dims[0] if isinstance(dims[0], (tuple, list)) else dims
     return _transposed(low, node, input, dims)
 
 
-@_rule
+@rule
 def transpose(low: Lowering, node: fx.Node, input, dim0, dim1):
     order = list(range(len(low.shapes.of(input)) + 1))
     first, second = low.number((dim0, dim1))
@@ -271,11 +171,11 @@ def _transposed(low: Lowering, node: fx.Node, input: fx.Node, order: Any) -> fx.
     rank = len(low.shapes.of(input)) + 1
     order = [d % rank for d in order]
     if order[0] != 0:
-        raise _refuse(node, "where it moves the batch from dimension 0")
+        raise refuse(node, "where it moves the batch from dimension 0")
     return low.add(node.name, Transpose(order), low.tensor(input))
 
 
-@_rule
+@rule
 def channel_shuffle(low: Lowering, node: fx.Node, input, groups):
     channels, *rest = low.shapes.of(input)
     split = Reshape((groups, channels // groups, *rest))
@@ -285,15 +185,15 @@ def channel_shuffle(low: Lowering, node: fx.Node, input, groups):
     return low.add(node.name, Reshape((channels, *rest)), turned)
 
 
-@_rule
+@rule
 def cat(low: Lowering, node: fx.Node, tensors, dim=0):
     axis = low.number(dim) % (len(low.shapes.of(node)) + 1)
     if axis == 0:
-        raise _refuse(node, "along the batch")
+        raise refuse(node, "along the batch")
     return low.add(node.name, Concat(axis), *[low.tensor(tensor) for tensor in tensors])
 
 
-@_rule
+@rule
 def getitem(low: Lowering, node: fx.Node, input, index):
     """A part of a tensor, or one of the tensors that chunk or split gives."""
     if not low.shapes.is_tensor(input):
@@ -305,13 +205,13 @@ def getitem(low: Lowering, node: fx.Node, input, index):
         at = index.index(Ellipsis)
         index[at : at + 1] = [slice(None)] * (rank - len(index) + 1)
     if not all(isinstance(part, slice) for part in index):
-        raise _refuse(node, "but with slices; a single index drops a dimension")
+        raise refuse(node, "but with slices; a single index drops a dimension")
     result = low.tensor(input)
     for axis, part in enumerate(index):
         if part == slice(None):
             continue
         if axis == 0 or (part.step or 1) < 1:
-            raise _refuse(node, "with a slice of the batch, or one that runs backwards")
+            raise refuse(node, "with a slice of the batch, or one that runs backwards")
         start, end, step = part.indices(low.shapes.of(input)[axis - 1])
         result = low.add(f"{node.name}.{axis}", Slice(axis, start, end, step), result)
     return result
@@ -320,11 +220,11 @@ def getitem(low: Lowering, node: fx.Node, input, index):
 def _one_of_parts(low: Lowering, node: fx.Node, source: fx.Node, index: int) -> fx.Node:
     call = call_of(low.body, source)
     if call.operation not in ("chunk", "split"):
-        raise _refuse(node, f"on what {source.name} gives")
+        raise refuse(node, f"on what {source.name} gives")
     shapes = low.shapes.parts(source)
     axis = low.number(call.arguments["dim"]) % len(shapes[0])
     if axis == 0:
-        raise _refuse(node, "where the batch is split")
+        raise refuse(node, "where the batch is split")
     index %= len(shapes)
     start = sum(shape[axis] for shape in shapes[:index])
     module = Slice(axis, start, start + shapes[index][axis])
@@ -332,7 +232,7 @@ def _one_of_parts(low: Lowering, node: fx.Node, source: fx.Node, index: int) -> 
 
 
 def _table(name: str) -> Callable[..., fx.Node]:
-    def rule(low: Lowering, node: fx.Node, input, **settings):
+    def look_up(low: Lowering, node: fx.Node, input, **settings):
         settings.pop("inplace", None)
         quantizer = low.tensor(input)
         module = low.module(quantizer)
@@ -340,7 +240,7 @@ def _table(name: str) -> Callable[..., fx.Node]:
         values = FUNCTIONS[name](codes * module.step.cpu(), **settings)
         return low.add(node.name, Table(values, module.grid.low), quantizer)
 
-    return rule
+    return look_up
 
 
 RULES.update({name: _table(name) for name in FUNCTIONS})

@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset, pseudo_collate
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from ausam_core.mmengine.choosing import keep_part
+from ausam_core.mmengine.choice import keep_part
 from ausam_core.mmengine.requested import carrying, indices_of, let_batches_tell
 from tests.ausam_core.mmengine.tiny import Points, augment, pack
 

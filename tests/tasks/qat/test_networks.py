@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from ausam_core import SAM, GradientNormSelection, SelectiveBatchSampler
 from tasks.qat import STEPS, Policy, adapt_to_method, calibrate, quantize
@@ -106,14 +107,12 @@ def test_with_samples_that_ausam_chooses(name):
     method = SAM(torch.optim.SGD(network.parameters(), 0.01), network, rho=0.05, exclude=[STEPS])
     adapt_to_method(network, method)
     network.train()
-    for epoch in range(2):
-        sampler.set_epoch(epoch)
-        for part in sampler:
-            part = torch.as_tensor(part)
+    for _ in range(2):
+        for batch, part in sampler.over(DataLoader(range(16), batch_sampler=sampler)):
             result = method.step(
                 lambda part=part: F.cross_entropy(
                     network(data[part]), labels[part], reduction="none"
                 )
             )
-            sampler.record(result)
+            sampler.record(batch, result)
     hold(network.eval(), size, count=4)

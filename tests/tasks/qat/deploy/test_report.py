@@ -22,6 +22,7 @@ def full(kind):
     return network.eval()
 
 
+@pytest.mark.slow
 def test_resnet18_of_width_64_packs_44_7_megabytes_into_2_8():
     network = full("resnet18")
     whole = totals(network, layer_reports(network, (3, 32, 32)))
@@ -31,7 +32,7 @@ def test_resnet18_of_width_64_packs_44_7_megabytes_into_2_8():
     assert whole["parameters"] == 11_164_362
 
 
-@pytest.mark.parametrize("kind", ["resnet18", "mobilenetv1"])
+@pytest.mark.parametrize("kind", [pytest.param("resnet18", marks=pytest.mark.slow), "mobilenetv1"])
 def test_the_file_is_as_small_as_the_report_says(kind):
     pytest.importorskip("onnx")
     network = full(kind)
