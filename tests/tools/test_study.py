@@ -121,6 +121,13 @@ param_scheduler = [
     assert (steps.end, steps.milestones) == (40, [20, 30])
 
 
+def test_a_phase_of_the_schedule_that_shrinks_to_no_epoch_is_left_out():
+    pose = load_study(ROOT / "studies/pose_lspet.py")
+    short = configure(replace(pose, budget=2 * pose.samples), pose.arms["adam"], 0)
+    (cosine,) = short.param_scheduler
+    assert (cosine.type, cosine.begin, cosine.end) == ("CosineAnnealingLR", 0, 2)
+
+
 def test_an_arm_is_entered_on_all_three_axes(study):
     cfg = configure(study, study.arms["late"], 7)
     assert cfg.optim_wrapper.method == SAM

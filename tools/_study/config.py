@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -81,11 +83,19 @@ def _set_length(cfg: Config, epochs: int) -> None:
     """Stretch the schedule to so many epochs; evaluate and save once, at the end."""
     factor = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = cfg.train_cfg.val_interval = epochs
-    for scheduler in cfg.get("param_scheduler") or []:
-        for key in ("begin", "end", "T_max"):
-            if scheduler.get(key):
-                scheduler[key] = max(1, round(scheduler[key] * factor))
-        if "milestones" in scheduler:
-            scheduler.milestones = [max(1, round(m * factor)) for m in scheduler.milestones]
-    checkpoint = cfg.default_hooks.checkpoint
-    checkpoint.update(interval=epochs, save_best=None, max_keep_ckpts=1)
+    stretched = (_stretch(scheduler, factor) for scheduler in cfg.get("param_scheduler") or [])
+    # A warm-up of less than half an epoch has no epoch left.
+    cfg.param_scheduler = [s for s in stretched if s.get("begin", 0) < s.get("end", math.inf)]
+    cfg.default_hooks.checkpoint.update(interval=epochs, save_best=None, max_keep_ckpts=1)
+
+
+def _stretch(scheduler: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    changed = dict(scheduler)
+    for key in ("begin", "end"):
+        if key in changed:
+            changed[key] = round(changed[key] * factor)
+    if "T_max" in changed:
+        changed["T_max"] = max(1, round(changed["T_max"] * factor))
+    if "milestones" in changed:
+        changed["milestones"] = [max(1, round(m * factor)) for m in changed["milestones"]]
+    return changed

@@ -60,6 +60,7 @@ def draw_frontier(study: Study, out: Path | None = None) -> Path:
         _row(axes, heights[name], study.arms[name], found[name], base and found[base])
     _decorate(axes, study, names, heights, found, base)
     out = out or study.folder / "frontier.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=160, bbox_inches="tight", facecolor="white")
     plt.close(figure)
     return out

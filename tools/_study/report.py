@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from _study.plot import draw_frontier
@@ -42,14 +41,14 @@ def write_report(studies: Path, out: Path) -> None:
     """
     for study in _all(studies):
         if read_records(study):
-            draw_frontier(study)
-    out.write_text(report(studies, out))
+            draw_frontier(study, out.parent / _picture(study))
+    out.write_text(report(studies))
 
 
-def report(studies: Path, out: Path) -> str:
-    """The page as it should be now; links are seen from ``out``."""
+def report(studies: Path) -> str:
+    """The page as it should be now."""
     found = [(study, read_records(study)) for study in _all(studies)]
-    parts = [_HEAD, *(_section(study, records, out) for study, records in found if records)]
+    parts = [_HEAD, *(_section(study, records) for study, records in found if records)]
     waiting = [f"`{study.name}` ({study.title})" for study, records in found if not records]
     if waiting:
         parts.append(f"## Not run yet\n\n{'; '.join(waiting)}.\n")
@@ -60,8 +59,12 @@ def _all(folder: Path) -> list[Study]:
     return [load_study(path) for path in sorted(folder.glob("*.py"))]
 
 
-def _section(study: Study, records: list[Record], out: Path) -> str:
-    picture = os.path.relpath(study.folder / "frontier.png", out.parent)
+def _picture(study: Study) -> str:
+    """Where the page finds it: a site of the documents shows what lies below them."""
+    return f"studies/{study.name}.png"
+
+
+def _section(study: Study, records: list[Record]) -> str:
     devices = ", ".join(sorted({record.versions.get("device", "?") for record in records}))
     torches = ", ".join(sorted({record.versions.get("torch", "?") for record in records}))
     hours = sum(record.seconds for record in records) / 3600
@@ -70,7 +73,13 @@ def _section(study: Study, records: list[Record], out: Path) -> str:
         f"{study.budget:,.0f} sample passes, {hours:.1f} h in all, a thread each ({devices}; torch "
         f"{torches})."
     )
-    parts = [f"## {study.title}", study.text, ran, f"![{study.title}]({picture})", table(study)]
+    parts = [
+        f"## {study.title}",
+        study.text,
+        ran,
+        f"![{study.title}]({_picture(study)})",
+        table(study),
+    ]
     parts += [f"**Found.** {study.found.strip()}"] if study.found else []
     parts += [f"**What it does not say.** {study.limits.strip()}"] if study.limits else []
     return "\n\n".join(parts) + "\n"
