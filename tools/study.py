@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from _common import ROOT, run_tool
@@ -79,11 +80,15 @@ def main(argv: list[str] | None = None) -> None:
         run_study(study, study.chosen(args.arms), seeds, args.workers, args.work_dir)
     elif args.command == "one":
         from _study.one import end_with_parent, make_run
+        from _study.runs import alone_in
 
         if args.end_with_parent:
             end_with_parent()
         (arm,) = study.chosen([args.arm])
-        make_run(study, arm, args.seed, args.work_dir / study.name / f"{arm.name}-{args.seed}")
+        folder = args.work_dir / study.name / f"{arm.name}-{args.seed}"
+        # The process that started it holds the lock already.
+        with nullcontext() if args.end_with_parent else alone_in(study.folder):
+            make_run(study, arm, args.seed, folder)
     elif args.command == "table":
         from _study.table import table
 

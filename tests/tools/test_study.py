@@ -8,7 +8,7 @@ from _common import load_config
 from _study.budget import epochs_for, passes_of_run
 from _study.config import configure, digest_of
 from _study.record import Record, path_of, read_records, write_record
-from _study.runs import alone_in, run_study
+from _study.runs import alone_in
 from _study.study import Arm, load_study
 
 from ausam_core.errors import AusamError
@@ -186,10 +186,14 @@ def test_a_record_of_an_arm_that_is_gone_is_refused_by_name(tmp_path):
         read_records(fewer)
 
 
-def test_only_one_run_of_a_study_is_at_work(study):
+@pytest.mark.parametrize("command", [["run"], ["one", "sgd", "0"]], ids=lambda argv: argv[0])
+def test_only_one_run_of_a_study_is_at_work(tool, study, fails_with, command):
+    name, *rest = command
+    argv = [name, study.path, *rest, "--work-dir", study.folder / "work"]
     with alone_in(study.folder):
-        with pytest.raises(AusamError, match="another run of this study is at work"):
-            run_study(study, study.chosen(None), [0], 1, study.folder / "work")
+        said = fails_with(tool("study").main, *argv)
+    assert "another run of this study is at work" in said
+    assert not (study.folder / "work").exists()
 
 
 @pytest.mark.parametrize(
