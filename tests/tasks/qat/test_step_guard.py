@@ -92,10 +92,10 @@ def test_an_optimizer_of_other_parameters_pays_nothing(monkeypatch):
 
     asked = []
     monkeypatch.setattr(step_guard, "limit_change", lambda *a: asked.append(a))
-    network = quantize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), X)
-    other = nn.Linear(2, 2)
+    network = quantized()
+    other = torch.nn.Linear(2, 2)
     other(torch.ones(1, 2)).sum().backward()
     torch.optim.SGD(other.parameters(), lr=0.1).step()
     assert not asked
     torch.optim.SGD(network.parameters(), lr=0.1).step()
-    assert len(asked) == 1
+    assert asked
