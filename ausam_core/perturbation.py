@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 from ausam_core.ranks import global_norm, local
 from ausam_core.wrappers import inner_optimizers, parameter_names
 
@@ -78,7 +78,7 @@ class Perturbation:
         model: nn.Module | None = None,
         exclude: Exclude | None = None,
     ) -> None:
-        if not rho >= 0:
+        if not as_number("rho", rho) >= 0:
             raise AusamError(f"rho must be 0 or more, found {rho}; the usual value is 0.05")
         if (adaptive or exclude) and model is None:
             raise AusamError(

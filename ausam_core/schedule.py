@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 
 
 def check_start(start: float) -> float:
     """Return the share of the run that is left to the base optimizer, or refuse it outside
     [0, 1)."""
-    if not 0 <= start < 1:
+    if not 0 <= as_number("start", start) < 1:
         raise AusamError(f"start is a share of the run, in [0, 1); found {start}")
     return float(start)
 

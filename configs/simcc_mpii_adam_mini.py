@@ -1,4 +1,4 @@
-"""Not in the paper: Table 5's row Adam in minutes on two CPU cores, on `tests/data/pose/lspet`."""
+"""Not in the paper: Table 5's row Adam in minutes on two cores, on Leeds images (not MPII)."""
 
 _base_ = [
     "./_base_/default_runtime.py",

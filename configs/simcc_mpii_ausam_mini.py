@@ -1,4 +1,4 @@
-"""Not in the paper: Table 5's row AUSAM+Adam in minutes on two CPU cores (the quickstart)."""
+"""Not in the paper: Table 5's row AUSAM+Adam in minutes on two cores, on Leeds images."""
 
 _base_ = ["./simcc_mpii_sam_mini.py"]
 

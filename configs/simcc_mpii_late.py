@@ -1,4 +1,4 @@
-"""Not in the paper: Adam on whole batches, and AUSAM in the last quarter of the epochs.
+"""Not in the paper: Table 5 with Adam on whole batches, and AUSAM in the last quarter.
 
 Every step costs what a step of Adam costs.
 """

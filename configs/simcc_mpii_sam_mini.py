@@ -1,4 +1,4 @@
-"""Not in the paper: Table 5's row SAM+Adam in minutes on two CPU cores."""
+"""Not in the paper: Table 5's row SAM+Adam in minutes on two cores, on Leeds images (not MPII)."""
 
 _base_ = ["./simcc_mpii_adam_mini.py"]
 

@@ -30,6 +30,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     """
     if resume is None and cfg.get("resume"):
         resume = cfg.get("load_from") or "auto"
+    if Path(cfg.work_dir).is_file():
+        raise AusamError(f"{cfg.work_dir} is a file; choose a folder with --work-dir")
     held = sorted(Path(cfg.work_dir).glob("*.pth"))
     if resume is None:
         if held:

@@ -202,7 +202,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run the subcommand."""
     args = parse_args(argv)
     if args.json:  # before minutes are spent on numbers that then have no place
-        args.json.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AusamError(f"--json {args.json}: {error.strerror} ({error.filename})") from error
     warnings.simplefilter("ignore")  # of MMEngine and torch; the table is what is read here
     {"speed": run_speed, "augment": run_augment, "scale": run_scale}[args.command](args)
 

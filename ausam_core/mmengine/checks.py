@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -32,6 +32,16 @@ def check_conflicts(
         raise AusamError(
             f"AUSAMHook got {', '.join(given)}, but train_dataloader has a SelectiveBatchSampler "
             "with a selection of its own; set it in one place, batch_sampler.selection"
+        )
+
+
+def check_runner(runner: Any) -> None:
+    """Refuse a runner that hands model and wrapper to a strategy before its hooks see them."""
+    if not isinstance(runner, Runner):
+        raise AusamError(
+            f"{type(runner).__name__} lets a strategy prepare the optimizer wrapper, before a hook "
+            "could join a method to it; use mmengine's Runner, with several GPUs by "
+            "DistributedDataParallel"
         )
 
 

@@ -30,6 +30,7 @@ from ausam_core.mmengine.checks import (
     check_batch_is_not_mixed,
     check_conflicts,
     check_loop,
+    check_runner,
     check_schedule,
     nominal_batch_size,
 )
@@ -131,6 +132,7 @@ class AUSAMHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Meet the run: check it, and join wrapper and selection."""
+        check_runner(runner)
         if runner.optim_wrapper is None or isinstance(runner.optim_wrapper, dict):
             return  # a validation or a test: nothing will be trained
         loader = runner.train_loop.dataloader

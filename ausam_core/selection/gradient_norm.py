@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ausam_core.batch import Weights
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 from ausam_core.scores import Scores
 from ausam_core.selection.selection import ScoredSelection
 from ausam_core.selection.share import (
@@ -96,7 +96,7 @@ class GradientNormSelection(ScoredSelection):
     ) -> None:
         super().__init__(Scores(num_samples, estimate), start)
         self.share = Share(alpha, multiple_of)
-        if not 0 < s_min <= s_max:
+        if not 0 < as_number("s_min", s_min) <= as_number("s_max", s_max):
             raise AusamError(
                 f"s_min must be above 0 and at most s_max, found s_min={s_min}, s_max={s_max}"
             )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ausam_core.batch import number_kept
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Share:
     multiple_of: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1:
+        if not 0 < as_number("alpha", self.alpha) <= 1:
             raise AusamError(
                 f"alpha is the share of a batch that is trained, in (0, 1]; found {self.alpha}"
             )

@@ -47,14 +47,14 @@ FLAGS = [
     ("benchmark", ["speed", "--task", "classification", "--model", "vgg"], "vgg"),
     ("benchmark", ["scale", "--samples", "5"], "--samples"),
     ("benchmark", ["augment", "--workers", "-1"], "--workers"),
-    ("deploy", ["export", "GOOD"], "--out"),
-    ("deploy", ["export", "GOOD", "-o", "x.onnx", "--style", "round"], "--style"),
-    ("deploy", ["export", "GOOD", "-o", "x.onnx", "--weights", "int3"], "--weights"),
-    ("deploy", [], "command"),
+    ("qat", ["export", "GOOD"], "--out"),
+    ("qat", ["export", "GOOD", "-o", "x.onnx", "--style", "round"], "--style"),
+    ("qat", ["export", "GOOD", "-o", "x.onnx", "--weights", "int3"], "--weights"),
+    ("qat", [], "command"),
 ]
 CONFIGS = [
     ("train", ["nowhere.py"], "nowhere.py"),
-    ("train", ["."], "cannot be read"),
+    ("train", ["."], "configuration not found"),
     ("train", ["BROKEN"], "cannot be read"),
     ("train", ["MISSING_MODULE"], "no_such_module"),
     ("test", ["nowhere.py", "GOOD"], "nowhere.py"),
@@ -63,7 +63,7 @@ CONFIGS = [
     ("demo", ["PICTURE", "--config", "nowhere.py", "--checkpoint", "GOOD"], "nowhere.py"),
     ("quickstart", ["--config", "nowhere.py", "--work-dir", "work"], "nowhere.py"),
     ("benchmark", ["speed", "--config", "nowhere.py"], "nowhere.py"),
-    ("benchmark", ["speed", "--config", CIFAR], "does not train with AUSAM"),
+    ("benchmark", ["speed", "--config", "PLAIN"], "does not train with AUSAM"),
     ("test", ["TOY", "GOOD", "--cfg-options", "test_evaluator=None"], "test_evaluator"),
     ("train", train(SELECTION + "alpha=1.5"), "alpha"),
     ("train", train(SELECTION + "alpha=0"), "alpha"),
@@ -104,17 +104,17 @@ CHECKPOINTS = [
     ("test", ["TOY", "TEXT"], "text.txt"),
     ("demo", ["PICTURE", "--config", SIMCC, "--checkpoint", "CUT"], "cut.pth"),
     ("demo", ["PICTURE", "--config", SIMCC, "--checkpoint", "nowhere.pth"], "nowhere.pth"),
-    ("deploy", ["export", "nowhere.pth", "-o", "x.onnx"], "nowhere.pth"),
-    ("deploy", ["export", "CUT", "-o", "x.onnx"], "cut.pth"),
-    ("deploy", ["export", "GOOD", "-o", "x.onnx"], "good.pth"),
-    ("deploy", ["report", "nowhere.pth"], "nowhere.pth"),
-    ("deploy", ["verify", "nowhere.onnx"], "nowhere.onnx"),
-    ("deploy", ["verify", "TEXT"], "text.txt"),
+    ("qat", ["export", "nowhere.pth", "-o", "x.onnx"], "nowhere.pth"),
+    ("qat", ["export", "CUT", "-o", "x.onnx"], "cut.pth"),
+    ("qat", ["export", "GOOD", "-o", "x.onnx"], "good.pth"),
+    ("qat", ["report", "nowhere.pth"], "nowhere.pth"),
+    ("qat", ["verify", "nowhere.onnx"], "nowhere.onnx"),
+    ("qat", ["verify", "TEXT"], "text.txt"),
 ]
 ENVIRONMENT = [
     ("train", ["TOY", "--work-dir", "TEXT"], "text.txt"),
     ("benchmark", ["scale", "--samples", "1000", "--json", "TEXT/x.json"], "text.txt"),
-    ("deploy", ["export", "GOOD", "-o", "TEXT/x.onnx"], "text.txt"),
+    ("qat", ["export", "GOOD", "-o", "TEXT/x.onnx"], "text.txt"),
 ]
 MISTAKES = [*FLAGS, *CONFIGS, *DATA, *CHECKPOINTS, *ENVIRONMENT]
 
@@ -131,7 +131,11 @@ def files(toy_config, tmp_path, monkeypatch) -> dict[str, str]:
     (tmp_path / "imports.py").write_text(
         "custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)\n"
     )
+    (tmp_path / "plain.py").write_text(
+        "_base_ = ['toy.py']\noptim_wrapper = dict(_delete_=True, type='OptimWrapper')\n"
+    )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
     picture = next((ROOT / "tests/data/pose/lspet/images").glob("*.jpg"))
     return dict(
         TOY=str(toy_config),
@@ -141,9 +145,24 @@ def files(toy_config, tmp_path, monkeypatch) -> dict[str, str]:
         EMPTY="empty",
         BROKEN="broken.py",
         MISSING_MODULE="imports.py",
+        PLAIN="plain.py",
         PICTURE=str(picture),
         OFFLINE="train_dataloader.dataset.root=/proc/nowhere",
     )
+
+
+def no_network(*args, **kwargs):
+    raise OSError("there is no network in this test")
+
+
+def rows() -> list:
+    """The table; what is known to end otherwise is marked, and has to be unmarked once it is
+    mended."""
+    marked = []
+    for mistake in MISTAKES:
+        words = " ".join(mistake[1])
+        marked.append(pytest.param(mistake, id=" ".join([mistake[0], words])[-90:]))
+    return marked
 
 
 def put_in(argument: str, files: dict[str, str]) -> str:
@@ -164,7 +183,7 @@ def only_a_log(path: str) -> bool:
     return path.startswith("work/") and path.endswith((".log", ".py", ".json"))
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: " ".join([m[0], *m[1]])[-90:])
+@pytest.mark.parametrize("mistake", rows())
 def test_a_mistake_is_one_sentence_and_writes_nothing(mistake, files, tool, tmp_path, capsys):
     name, argv, says = mistake
     from _common import run_tool

@@ -22,7 +22,7 @@ from ausam_core.mmengine import AUSAMHook
 _BATCH, _BATCHES = 128, 8  # sharpness is of the first 1,024 training samples
 
 
-class Witness(Hook):
+class ResultHook(Hook):
     """Keeps the metrics of the last evaluation, and counts wrong labels among the samples that were
     chosen."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import train
 
 from _study.config import configure, digest_of
-from _study.measure import Witness, at_the_end, passes_spent, versions
+from _study.measure import ResultHook, at_the_end, passes_spent, versions
 from _study.record import Record, write_record
 from _study.study import Arm, Study
 from ausam_core.errors import AusamError
@@ -35,8 +35,8 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
     work_dir.mkdir(parents=True)
     cfg.dump(work_dir / "config.py")
     runner = train.make_runner([str(work_dir / "config.py"), "--work-dir", str(work_dir)])
-    witness = Witness()
-    runner.register_hook(witness)
+    result_hook = ResultHook()
+    runner.register_hook(result_hook)
     runner.train()
     found = len(runner.train_dataloader.dataset)
     if found != study.samples:
@@ -44,10 +44,10 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
             f"{study.path} says samples = {study.samples}, but {study.config} trains {found}; "
             "budgets would not be equal"
         )
-    if study.metric not in witness.metrics:
+    if study.metric not in result_hook.metrics:
         raise AusamError(
             f"{study.path} asks for the metric {study.metric}, but {study.config} gives "
-            f"{', '.join(witness.metrics) or 'none'}"
+            f"{', '.join(result_hook.metrics) or 'none'}"
         )
     record = Record(
         arm=arm.name,
@@ -56,11 +56,11 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
         settings=arm.settings,
         epochs=runner.max_epochs,
         passes=passes_spent(runner),
-        score=float(witness.metrics[study.metric]),
+        score=float(result_hook.metrics[study.metric]),
         **at_the_end(cfg, runner, study.metric, study.rho),
         seconds=round(time.monotonic() - started, 1),
         versions=versions(),
-        more=witness.more,
+        more=result_hook.more,
     )
     write_record(study, record)
     return record

@@ -7,8 +7,6 @@ in :mod:`tasks.qat.deploy.rules`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,6 +15,7 @@ from ausam_core.errors import AusamError
 from tasks.qat.calls import call_of, input_of, no_integer_form
 from tasks.qat.deploy import pooling_rules  # noqa: F401  registers
 from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, Rescale, ToCodes
+from tasks.qat.deploy.integer_graph import IntegerGraph
 from tasks.qat.deploy.rules import RULES
 from tasks.qat.deploy.shapes import Shapes
 from tasks.qat.graph import in_mode, output_nodes
@@ -71,18 +70,8 @@ def _lowered(network: QuantizedNetwork, input_shape: tuple[int, int, int] | None
         return Lowering(network, Shapes(network, tuple(input_shape))).run()
 
 
-class Lowering:
-    """Builds the integer graph; the rules write into it.
-
-    Attributes:
-        shapes: of the tensors of the quantized network.
-    """
-
-    def __init__(self, network: QuantizedNetwork, shapes: Shapes) -> None:
-        self.body, self.shapes = network.body, shapes
-        self.device = network.grids.device
-        self._graph, self._modules = fx.Graph(), {}
-        self._done: dict[fx.Node, fx.Node] = {}
+class Lowering(IntegerGraph):
+    """Builds the integer graph; the rules write into it."""
 
     def run(self) -> fx.GraphModule:
         """The integer network."""
@@ -104,31 +93,6 @@ class Lowering:
         deployed = fx.GraphModule(self._modules, self._graph, "IntegerNetwork")
         deployed.outputs = list(outputs)
         return deployed.to(self.device).eval()
-
-    def tensor(self, node: fx.Node) -> fx.Node:
-        """What a tensor of the quantized network has become."""
-        return self._done[node]
-
-    def number(self, value: Any) -> Any:
-        """An argument with the numbers that were computed of sizes filled in."""
-        return fx.node.map_arg(value, self.shapes.value)
-
-    def module(self, node: fx.Node) -> nn.Module:
-        """The module at a node of the integer network."""
-        return self._modules[node.target]
-
-    def add(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
-        """A module behind other nodes of the integer network."""
-        unique, count = name, 0
-        while unique in self._modules:
-            count += 1
-            unique = f"{name}_{count}"
-        self._modules[unique] = module
-        return self._graph.call_module(unique, inputs)
-
-    def call(self, function: Any, *inputs: fx.Node) -> fx.Node:
-        """A function of nodes of the integer network."""
-        return self._graph.call_function(function, inputs)
 
     def _convert(self, node: fx.Node) -> fx.Node:
         module = self.body.get_submodule(node.target) if node.op == "call_module" else None

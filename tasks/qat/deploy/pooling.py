@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from ausam_core.errors import AusamError
 from tasks.qat.deploy.integer import MaxPool, OrderedPool
-
-if TYPE_CHECKING:
-    from tasks.qat.deploy.lower import Lowering
+from tasks.qat.deploy.integer_graph import IntegerGraph
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def _windows(size: int, spans: Sequence[tuple[int, int]], counts: Sequence[int])
 
 
 def average(
-    low: Lowering,
+    low: IntegerGraph,
     name: str,
     input: fx.Node,
     rows: Windows,

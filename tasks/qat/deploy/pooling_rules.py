@@ -3,11 +3,10 @@ has it for all else."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import fx
 
 from tasks.qat.deploy.integer import Reshape
+from tasks.qat.deploy.integer_graph import IntegerGraph
 from tasks.qat.deploy.pooling import (
     adaptive_windows,
     average,
@@ -18,12 +17,9 @@ from tasks.qat.deploy.pooling import (
 )
 from tasks.qat.deploy.rules import refuse, rule
 
-if TYPE_CHECKING:
-    from tasks.qat.deploy.lower import Lowering
-
 
 @rule
-def mean(low: Lowering, node: fx.Node, input, dim=None, keepdim=False):
+def mean(low: IntegerGraph, node: fx.Node, input, dim=None, keepdim=False):
     shape, dims = low.shapes.of(input), low.number(dim)
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
     rank = len(shape) + 1
@@ -39,7 +35,7 @@ def mean(low: Lowering, node: fx.Node, input, dim=None, keepdim=False):
 
 
 @rule
-def adaptive_avg_pool2d(low: Lowering, node: fx.Node, input, output_size):
+def adaptive_avg_pool2d(low: IntegerGraph, node: fx.Node, input, output_size):
     height, width = low.shapes.of(input)[1:]
     wanted = pair(low.number(output_size))
     rows, columns = (
@@ -51,7 +47,7 @@ def adaptive_avg_pool2d(low: Lowering, node: fx.Node, input, output_size):
 
 @rule
 def avg_pool2d(
-    low: Lowering,
+    low: IntegerGraph,
     node: fx.Node,
     input,
     kernel_size,
@@ -72,7 +68,7 @@ def avg_pool2d(
 
 @rule
 def max_pool2d(
-    low: Lowering,
+    low: IntegerGraph,
     node: fx.Node,
     input,
     kernel_size,
@@ -97,7 +93,7 @@ def max_pool2d(
 
 
 @rule
-def adaptive_max_pool2d(low: Lowering, node: fx.Node, input, output_size, return_indices=False):
+def adaptive_max_pool2d(low: IntegerGraph, node: fx.Node, input, output_size, return_indices=False):
     sizes, wanted = low.shapes.of(input)[1:], pair(low.number(output_size))
     wanted = [size if out is None else out for size, out in zip(sizes, wanted, strict=True)]
     if return_indices or any(size % out for size, out in zip(sizes, wanted, strict=True)):
@@ -109,7 +105,7 @@ def adaptive_max_pool2d(low: Lowering, node: fx.Node, input, output_size, return
 
 
 @rule
-def interpolate(low: Lowering, node: fx.Node, input, mode="nearest", **rest):
+def interpolate(low: IntegerGraph, node: fx.Node, input, mode="nearest", **rest):
     if mode != "nearest":
         raise refuse(node, f'with mode="{mode}"; take mode="nearest"')
     sizes, results = low.shapes.of(input)[1:], low.shapes.of(node)[1:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -18,10 +18,8 @@ from torch import fx
 from ausam_core.errors import AusamError
 from tasks.qat.calls import call_of
 from tasks.qat.deploy.integer import Arithmetic, Clip, Concat, Pad, Reshape, Slice, Table, Transpose
+from tasks.qat.deploy.integer_graph import IntegerGraph
 from tasks.qat.operations import FUNCTIONS
-
-if TYPE_CHECKING:
-    from tasks.qat.deploy.lower import Lowering
 
 RULES: dict[str, Callable[..., fx.Node]] = {}
 
@@ -39,22 +37,22 @@ def refuse(node: fx.Node, what: str) -> AusamError:
 
 
 @rule
-def relu(low: Lowering, node: fx.Node, input, inplace=False):
+def relu(low: IntegerGraph, node: fx.Node, input, inplace=False):
     return low.add(node.name, Clip(0.0, math.inf), low.tensor(input))
 
 
 @rule
-def relu6(low: Lowering, node: fx.Node, input, inplace=False):
+def relu6(low: IntegerGraph, node: fx.Node, input, inplace=False):
     return low.add(node.name, Clip(0.0, 6.0), low.tensor(input))
 
 
 @rule
-def hardtanh(low: Lowering, node: fx.Node, input, min_val, max_val, inplace=False):
+def hardtanh(low: IntegerGraph, node: fx.Node, input, min_val, max_val, inplace=False):
     return low.add(node.name, Clip(min_val, max_val), low.tensor(input))
 
 
 @rule
-def clamp(low: Lowering, node: fx.Node, input, min, max):
+def clamp(low: IntegerGraph, node: fx.Node, input, min, max):
     ends = low.number((min, max))
     if not all(end is None or isinstance(end, (int, float)) for end in ends):
         raise refuse(node, "with ends that are tensors; give numbers")
@@ -63,7 +61,9 @@ def clamp(low: Lowering, node: fx.Node, input, min, max):
     return low.add(node.name, clip, low.tensor(input))
 
 
-def _arithmetic(low: Lowering, node: fx.Node, operation: str, input: Any, other: Any) -> fx.Node:
+def _arithmetic(
+    low: IntegerGraph, node: fx.Node, operation: str, input: Any, other: Any
+) -> fx.Node:
     """Two tensors, or a tensor and a number on either side."""
     tensors = [isinstance(v, fx.Node) and low.shapes.is_tensor(v) for v in (input, other)]
     if all(tensors):
@@ -75,7 +75,7 @@ def _arithmetic(low: Lowering, node: fx.Node, operation: str, input: Any, other:
     return low.add(node.name, Arithmetic(operation, number, not tensors[0]), low.tensor(values))
 
 
-def _scaled(low: Lowering, node: fx.Node, value: Any, alpha: Any) -> Any:
+def _scaled(low: IntegerGraph, node: fx.Node, value: Any, alpha: Any) -> Any:
     """``alpha · value``, for the sums that have such a factor."""
     if alpha == 1:
         return value
@@ -85,16 +85,16 @@ def _scaled(low: Lowering, node: fx.Node, value: Any, alpha: Any) -> Any:
 
 
 @rule
-def add(low: Lowering, node: fx.Node, input, other, alpha=1):
+def add(low: IntegerGraph, node: fx.Node, input, other, alpha=1):
     return _sum(low, node, "Add", input, other, alpha)
 
 
 @rule
-def sub(low: Lowering, node: fx.Node, input, other, alpha=1):
+def sub(low: IntegerGraph, node: fx.Node, input, other, alpha=1):
     return _sum(low, node, "Sub", input, other, alpha)
 
 
-def _sum(low: Lowering, node: fx.Node, operation: str, input: Any, other: Any, alpha: Any):
+def _sum(low: IntegerGraph, node: fx.Node, operation: str, input: Any, other: Any, alpha: Any):
     scaled = _scaled(low, node, other, low.number(alpha))
     if scaled is other or not isinstance(scaled, fx.Node):
         return _arithmetic(low, node, operation, input, scaled)
@@ -105,36 +105,40 @@ def _sum(low: Lowering, node: fx.Node, operation: str, input: Any, other: Any, a
 
 
 @rule
-def mul(low: Lowering, node: fx.Node, input, other):
+def mul(low: IntegerGraph, node: fx.Node, input, other):
     return _arithmetic(low, node, "Mul", input, other)
 
 
 @rule
-def div(low: Lowering, node: fx.Node, input, other, rounding_mode=None):
+def div(low: IntegerGraph, node: fx.Node, input, other, rounding_mode=None):
     if rounding_mode is not None:
         raise refuse(node, f"with rounding_mode={rounding_mode!r}; leave the quotient as it is")
     return _arithmetic(low, node, "Div", input, other)
 
 
 @rule
-def neg(low: Lowering, node: fx.Node, input):
+def neg(low: IntegerGraph, node: fx.Node, input):
     return low.add(node.name, Arithmetic("Mul", -1.0), low.tensor(input))
 
 
 @rule
-def identity(low: Lowering, node: fx.Node, input, anything=(), by_name=None):
+def identity(low: IntegerGraph, node: fx.Node, input, anything=(), by_name=None):
     return low.tensor(input)
 
 
 @rule
-def dropout(low: Lowering, node: fx.Node, input, p=0.5, training=True, inplace=False, train=None):
+def dropout(
+    low: IntegerGraph, node: fx.Node, input, p=0.5, training=True, inplace=False, train=None
+):
     if (training if train is None else train) and low.number(p) > 0:
         raise refuse(node, "while it drops in evaluation too; give it training=self.training")
     return low.tensor(input)
 
 
 @rule
-def pad(low: Lowering, node: fx.Node, input, pad=None, mode="constant", value=None, padding=None):
+def pad(
+    low: IntegerGraph, node: fx.Node, input, pad=None, mode="constant", value=None, padding=None
+):
     edges = list(low.number(padding if pad is None else pad))
     rank = len(low.shapes.of(input)) + 1
     if mode != "constant" or min(edges) < 0 or len(edges) > 2 * (rank - 1):
@@ -145,7 +149,7 @@ def pad(low: Lowering, node: fx.Node, input, pad=None, mode="constant", value=No
 
 
 @rule
-def reshape(low: Lowering, node: fx.Node, input, shape=(), by_name=None):
+def reshape(low: IntegerGraph, node: fx.Node, input, shape=(), by_name=None):
     old, new = low.shapes.of(input), low.shapes.of(node)
     if old == new:
         return low.tensor(input)
@@ -153,21 +157,21 @@ def reshape(low: Lowering, node: fx.Node, input, shape=(), by_name=None):
 
 
 @rule
-def permute(low: Lowering, node: fx.Node, input, dims):
+def permute(low: IntegerGraph, node: fx.Node, input, dims):
     dims = low.number(dims)
     dims = dims[0] if isinstance(dims[0], (tuple, list)) else dims
     return _transposed(low, node, input, dims)
 
 
 @rule
-def transpose(low: Lowering, node: fx.Node, input, dim0, dim1):
+def transpose(low: IntegerGraph, node: fx.Node, input, dim0, dim1):
     order = list(range(len(low.shapes.of(input)) + 1))
     first, second = low.number((dim0, dim1))
     order[first], order[second] = order[second], order[first]
     return _transposed(low, node, input, order)
 
 
-def _transposed(low: Lowering, node: fx.Node, input: fx.Node, order: Any) -> fx.Node:
+def _transposed(low: IntegerGraph, node: fx.Node, input: fx.Node, order: Any) -> fx.Node:
     rank = len(low.shapes.of(input)) + 1
     order = [d % rank for d in order]
     if order[0] != 0:
@@ -176,7 +180,7 @@ def _transposed(low: Lowering, node: fx.Node, input: fx.Node, order: Any) -> fx.
 
 
 @rule
-def channel_shuffle(low: Lowering, node: fx.Node, input, groups):
+def channel_shuffle(low: IntegerGraph, node: fx.Node, input, groups):
     channels, *rest = low.shapes.of(input)
     split = Reshape((groups, channels // groups, *rest))
     apart = low.add(f"{node.name}.groups", split, low.tensor(input))
@@ -186,7 +190,7 @@ def channel_shuffle(low: Lowering, node: fx.Node, input, groups):
 
 
 @rule
-def cat(low: Lowering, node: fx.Node, tensors, dim=0):
+def cat(low: IntegerGraph, node: fx.Node, tensors, dim=0):
     axis = low.number(dim) % (len(low.shapes.of(node)) + 1)
     if axis == 0:
         raise refuse(node, "along the batch")
@@ -194,7 +198,7 @@ def cat(low: Lowering, node: fx.Node, tensors, dim=0):
 
 
 @rule
-def getitem(low: Lowering, node: fx.Node, input, index):
+def getitem(low: IntegerGraph, node: fx.Node, input, index):
     """A part of a tensor, or one of the tensors that chunk or split gives."""
     if not low.shapes.is_tensor(input):
         return _one_of_parts(low, node, input, index)
@@ -217,7 +221,7 @@ def getitem(low: Lowering, node: fx.Node, input, index):
     return result
 
 
-def _one_of_parts(low: Lowering, node: fx.Node, source: fx.Node, index: int) -> fx.Node:
+def _one_of_parts(low: IntegerGraph, node: fx.Node, source: fx.Node, index: int) -> fx.Node:
     call = call_of(low.body, source)
     if call.operation not in ("chunk", "split"):
         raise refuse(node, f"on what {source.name} gives")
@@ -232,7 +236,7 @@ def _one_of_parts(low: Lowering, node: fx.Node, source: fx.Node, index: int) -> 
 
 
 def _table(name: str) -> Callable[..., fx.Node]:
-    def look_up(low: Lowering, node: fx.Node, input, **settings):
+    def look_up(low: IntegerGraph, node: fx.Node, input, **settings):
         settings.pop("inplace", None)
         quantizer = low.tensor(input)
         module = low.module(quantizer)

@@ -362,3 +362,11 @@ class Switching(Hook):
 def test_a_pipeline_that_is_switched_in_mid_run_is_looked_at_again(tmp_path):
     with pytest.raises(AusamError, match="Mosaic mixes samples"):
         train(tmp_path, hooks=[AUSAMHook(), Switching()], epochs=2)
+
+
+def test_a_runner_with_strategies_is_refused_by_name():
+    from mmengine.runner import FlexibleRunner
+
+    runner = FlexibleRunner.__new__(FlexibleRunner)
+    with pytest.raises(AusamError, match="FlexibleRunner lets a strategy prepare"):
+        AUSAMHook().before_run(runner)
