@@ -23,7 +23,7 @@ import numpy as np
 from _common import ROOT, check_task, load_config, run_tool, share_cores
 from _drawing import Person, draw_grid, skeleton_of
 from _plan import Plan, choose, expected_score, fit, measure, read_plan, write_plan
-from _start import choose_start, newest_to_resume
+from _start import choose_start, newest_whole_checkpoint
 from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
@@ -212,7 +212,7 @@ def _here(path: str | Path) -> str:
 def make_plan(cfg: Config, args: argparse.Namespace) -> Plan:
     """The plan that a run in this folder began with, or a new one for the time there is."""
     kept, asked = read_plan(args.work_dir), args.minutes is not None or args.epochs is not None
-    if newest_to_resume(args.work_dir) is not None:
+    if newest_whole_checkpoint(args.work_dir) is not None:
         plan = kept or Plan(cfg.train_cfg.max_epochs, cfg.train_cfg.max_epochs)
         note = "; --minutes and --epochs are for a new one, with --again" if asked else ""
         print(f"Going on with the plan it began with: {plan.epochs} epochs{note}.", flush=True)

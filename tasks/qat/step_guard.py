@@ -37,15 +37,23 @@ def guard_steps(network: HasSteps) -> None:
     _guarded.add(network)
 
 
+def _updated_by(optimizer: torch.optim.Optimizer) -> list[HasSteps]:
+    """The networks whose steps an optimizer holds; the others are none of its business."""
+    if not _guarded:
+        return []
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [n for n in list(_guarded) if any(id(step) in held for step in n.steps().values())]
+
+
 @torch.no_grad()
-def _before_an_update(*_: Any) -> None:
-    for network in list(_guarded):
+def _before_an_update(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for network in _updated_by(optimizer):
         _before[network] = [step.detach().clone() for step in network.steps().values()]
 
 
 @torch.no_grad()
-def _after_an_update(*_: Any) -> None:
-    for network in list(_guarded):
+def _after_an_update(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for network in _updated_by(optimizer):
         if network in _before:
             limit_change([s.detach() for s in network.steps().values()], _before[network])
 

@@ -84,3 +84,18 @@ def test_adam_at_a_thousandth_keeps_every_step_positive_in_a_plain_loop(optimize
         for name, step in network.steps().items():
             assert ((step / before[name] - 1).abs() < 0.1001).all(), name
     network.check_steps()
+
+
+def test_an_optimizer_of_other_parameters_pays_nothing(monkeypatch):
+    """The guard hangs on every optimizer of the process, and minds those that hold its steps."""
+    from tasks.qat import step_guard
+
+    asked = []
+    monkeypatch.setattr(step_guard, "limit_change", lambda *a: asked.append(a))
+    network = quantize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), X)
+    other = nn.Linear(2, 2)
+    other(torch.ones(1, 2)).sum().backward()
+    torch.optim.SGD(other.parameters(), lr=0.1).step()
+    assert not asked
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    assert len(asked) == 1
