@@ -53,3 +53,7 @@ arms = {
     "sam_2": dict(label="SAM, as many epochs", method=SAM, times=2),
     "sgd_2": dict(label="SGD, twice the epochs", times=2),
 }
+
+# What the larger and the noisy data are tried with, and what gets all seeds here: SGD, SAM, a
+# random half and AUSAM, and what two seeds of every arm say is worth it.
+KEPT = ("sgd", "sam", "random", "ausam", "late_sam", "late_random", "late_ausam", "split", "sam_2")

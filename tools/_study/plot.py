@@ -169,7 +169,8 @@ def _line(axes: Axes, arm: Arm, mean: float, side: str) -> None:
     axes.axvline(
         mean, color=colour, lw=1, ls=(0, (4, 3)), zorder=1, ymax=1 - 0.45 / abs(axes.get_ylim()[0])
     )
-    axes.text(mean, -0.12, arm.label, color=colour, size=8.5, ha=side, va="top")
+    label = arm.label if arm.times == 1 else f"{arm.label} (cost × {arm.times:g})"
+    axes.text(mean, -0.12, label, color=colour, size=8.5, ha=side, va="top")
 
 
 _METRICS = {"accuracy/top1": "top-1 accuracy, %", "PCK": "PCKh@0.5, %"}
