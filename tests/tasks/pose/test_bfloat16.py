@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from tasks.pose import bfloat16
@@ -21,6 +22,13 @@ HEADS = {
     "RegressionHead": ({}, dict(type="RegressionLabel", input_size=(32, 32))),
     "RLEHead": ({}, dict(type="RegressionLabel", input_size=(32, 32))),
 }
+
+
+@pytest.fixture(autouse=True)
+def pose_scope():
+    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        yield
 
 
 def head_and_batch(kind: str):
