@@ -37,8 +37,8 @@ class RunningStatistics:
     they normalise by the statistics of the batch as before and leave buffers and counter alone, at
     no cost. Setting ``momentum`` to 0, as public SAM code does, still counts batches, fails with
     ``momentum=None``, and loses the momentum if done twice. Any other layer (InstanceNorm, spectral
-    normalisation, observers, layers of one's own) has those buffers put back that a pass moves.
-    The layers are looked for anew each time, because they can be replaced.
+    normalisation, observers, a user's layers) has those buffers put back that a pass moves.
+    The layers are looked for again each time, because they can be replaced.
 
     Example:
         >>> statistics = RunningStatistics(model)

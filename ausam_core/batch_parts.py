@@ -116,7 +116,7 @@ def _map_part(value: Any, size: int, of_tensor: Any, of_list: Any) -> Any:
         parts = {k: _map_part(v, size, of_tensor, of_list) for k, v in value.items()}
         if not isinstance(value, MutableMapping):
             return parts
-        like = copy.copy(value)  # a mapping of one's own keeps its type and what else it carries
+        like = copy.copy(value)  # a user's mapping keeps its type and what else it carries
         like.update(parts)
         return like
     if not isinstance(value, (list, tuple)):

@@ -86,7 +86,7 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         selection.check_batch_size(batch_size)
         self.sampler, self.batch_size, self.selection = sampler, batch_size, selection
         self.drop_last, self.seed, self.epoch = drop_last, seed, 0
-        # Ways through the running epoch: a loader's iterator, and whoever looked ahead.
+        # Ways through the running epoch: a loader's iterator, and any look ahead.
         self._plans: list[Plan] = []
         # Batches that the loop was handed in the running epoch and did not hand back.
         self._open: set[Batch] = set()

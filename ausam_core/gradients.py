@@ -30,7 +30,7 @@ def clear(parameters: Parameters) -> None:
 def own(pairs: Iterable[tuple[nn.Parameter, Tensor | None]]) -> Gradients:
     """Gradients that the next backward pass leaves alone.
 
-    DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills anew.
+    DDP's ``gradient_as_bucket_view`` makes them views of memory that every pass fills again.
     """
     return [(p, g.clone() if g._is_view() else g) for p, g in pairs if g is not None]
 
@@ -121,7 +121,7 @@ def refuse_foreign(parameters: Parameters) -> None:
     if found and float(global_norm(found)) != 0:
         raise AusamError(
             f"{len(found)} parameters have a gradient that this method did not compute: a "
-            "backward of one's own, or the closure of another method that shares the model "
+            "backward in the loop itself, or the closure of another method that shares the model "
             "(GAN); call optimizer.zero_grad() before step(), or use accumulate() and update() "
             "to add to it"
         )

@@ -24,7 +24,7 @@ class Place:
 
     Attributes:
         name: dotted, without wrappers' prefixes.
-        module: the module of one's own, within its wrappers.
+        module: the user's module, within its wrappers.
         links: (parent, attribute, child) from the model down to the module.
     """
 

@@ -77,7 +77,7 @@ class PerSampleLossRecorder:
 
     Args:
         model: the model; loss modules are found by their handlers and by their names.
-        loss_modules: dotted names of the modules whose losses alone shall count, where finding
+        loss_modules: dotted names of the modules whose losses alone count, where finding
             them is not good enough; wrappers' prefixes (``module.``) may stand in them or not.
 
     Raises:
@@ -177,7 +177,7 @@ class PerSampleLossRecorder:
         return True
 
     def _look_again(self) -> bool:
-        """Find the loss modules anew; whether they are others than before."""
+        """Find the loss modules again; whether they are others than before."""
         if self._names is None:
             found = find_loss_modules(self._model, lambda m: find_handler(m) is not None)
         else:

@@ -135,7 +135,7 @@ def placed_like(part: Tensor, parameter: Tensor) -> Tensor:
 
 def reshard(model: nn.Module) -> None:
     """Let ``fully_shard`` forget the whole parameters that it still holds after a forward pass, so
-    that the next one gathers them anew, from shards that have moved."""
+    that the next one gathers them again, from shards that have moved."""
     for module in model.modules():
         if hasattr(module, "set_requires_gradient_sync") and hasattr(module, "reshard"):
             module.reshard()  # type: ignore[operator]

@@ -135,7 +135,7 @@ def what_is_missing(calls: list[RecordedCall], total: Tensor, reductions: set[st
         "the losses of the samples are not the loss that is differentiated: the total is "
         f"{goal:.6g}, the loss modules that are watched give a {reduction} of {parts}; {verdict}. "
         "Compute each part of the loss in a module, with its factor inside, or name with "
-        "loss_modules=[…] the modules whose losses alone shall count"
+        "loss_modules=[…] the modules whose losses alone count"
     )
 
 

@@ -60,7 +60,7 @@ class SampleErrorRecorder:
     def start(self) -> None:
         """Record from now on, forgetting what was recorded before.
 
-        Loss modules are looked for anew, because heads can be swapped.
+        Loss modules are looked for again, because heads can be swapped.
         """
         self._active, self._seen = True, []
         found = {m: h for m in self.model.modules() if (h := _handler_of(m)) is not None}

@@ -122,7 +122,7 @@ class SkipNonFinite:
         return {"skipped": self.read()[0]}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on counting; the row begins anew, because whoever resumes has looked at it."""
+        """Go on counting; the row starts again, since the run was looked at when it was resumed."""
         self._skipped = torch.tensor(float(state["skipped"]), dtype=torch.float32)
         self._in_a_row, self._longest = (torch.zeros((), dtype=torch.float32) for _ in range(2))
 

@@ -28,7 +28,7 @@ _SCALER_ATTRIBUTES = ("scaler", "grad_scaler", "loss_scaler", "_scaler")
 
 
 def wrapped_attribute(module: nn.Module) -> str | None:
-    """Name of the attribute that holds what a wrapper wraps; None for a module of one's own."""
+    """Name of the attribute that holds what a wrapper wraps; None for any other module."""
     for cls in type(module).__mro__:
         attribute = _MODEL_WRAPPERS.get(cls.__name__)
         if attribute is not None and attribute in module._modules:
@@ -37,7 +37,7 @@ def wrapped_attribute(module: nn.Module) -> str | None:
 
 
 def layers_of_wrapping(model: nn.Module) -> Iterator[nn.Module]:
-    """The model, then what it wraps, down to the module of one's own."""
+    """The model, then what it wraps, down to the user's module."""
     while True:
         yield model
         attribute = wrapped_attribute(model)
@@ -47,7 +47,7 @@ def layers_of_wrapping(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module of one's own within all wrappers."""
+    """The user's module within all wrappers."""
     *_, innermost = layers_of_wrapping(model)
     return innermost
 

@@ -1,4 +1,4 @@
-"""Which radius suits SAM, of three?
+"""Which radius suits SAM, of four?
 
 Chosen on training images that the studies on 2,500 and 10,000 images do not use to compare: trained
 on the first 2,500, evaluated on the 2,500 after them. No test image is looked at, and no other arm
@@ -13,6 +13,6 @@ arms = {
     f"rho_{str(value).replace('.', '_')}": dict(
         label=f"SAM, ρ = {value}", method=dict(type="SAM", rho=value)
     )
-    for value in (0.05, 0.1, 0.2)
+    for value in (0.025, 0.05, 0.1, 0.2)
 }
 references = ["rho_0_1"]

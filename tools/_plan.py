@@ -132,7 +132,7 @@ def fit(cfg: Config, epochs: int, steps: int) -> None:
 
     Args:
         cfg: changed in place.
-        epochs: how many it shall train.
+        epochs: how many it trains.
         steps: iterations of an epoch.
 
     Raises:

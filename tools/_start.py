@@ -58,7 +58,7 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     whole = newest_whole_checkpoint(cfg.work_dir)
     if whole is None:  # killed while the first one was written: there is nothing to lose
         print(
-            f"warning: every checkpoint in {cfg.work_dir} is truncated; starting anew", flush=True
+            f"warning: every checkpoint in {cfg.work_dir} is truncated; starting again", flush=True
         )
         cfg.resume = False
         return

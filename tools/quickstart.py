@@ -5,7 +5,7 @@
 First it measures a few steps, then it trains as many epochs as fit into the minutes, with a
 schedule of that length. Writes ``result.json`` and ``predictions.png`` into
 ``work_dirs/quickstart``. Run again, it goes on where it was stopped, by the plan it began with, or
-shows the result of a finished run; ``--again`` trains anew and keeps the former run beside.
+shows the result of a finished run; ``--again`` trains once more and keeps the former run beside.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--again", action="store_true", help="train anew, keeping the former run beside"
+        "--again", action="store_true", help="train once more, keeping the former run beside"
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     folder = args.work_dir
     if is_finished(folder) and not args.again:
-        print("The quickstart has been run; --again trains anew.", end="")
+        print("The quickstart has been run; --again trains once more.", end="")
         show(folder, args.config)
         return
     if args.again and folder.exists():

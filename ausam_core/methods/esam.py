@@ -132,7 +132,7 @@ class ESAM(SAM):
         """Whether flags may change from step to step.
 
         DDP's reducer and a sharded model wait for every gradient, and what is compiled would be
-        compiled anew.
+        compiled again.
         """
         alone = number_of_ranks(self.process_group) == 1
         sharded = any(is_sharded(p) for p in self._resting)

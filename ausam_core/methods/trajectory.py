@@ -1,4 +1,4 @@
-"""The term of SAF and MESA: outputs shall not run away from what they were.
+"""The term of SAF and MESA: outputs stay near what they were.
 
 Du et al., "Sharpness-Aware Training for Free" (NeurIPS 2022), Eq. 6.
 """

@@ -30,7 +30,7 @@ class ExactResumeHook(Hook):
     in the checkpoint.
 
     MMEngine resumes weights and schedules; but a resumed run shuffles by another seed unless one is
-    set, starts its workers anew and augments otherwise, and draws other dropout masks. A run by
+    set, starts its workers again and augments otherwise, and draws other dropout masks. A run by
     iterations, whose workers start before it, is left as it is.
     """
 

@@ -60,7 +60,7 @@ class AUSAMHook(Hook):
         alpha: share α of each batch that is trained, 0.5 by default; 1 is SAM.
         s_min, s_max, start_epoch, estimate: see :class:`~ausam_core.GradientNormSelection`.
         start: share of the run, in [0, 1), in which the base optimizer trains whole batches; method
-            and selection, whoever brought them, begin with the first epoch after it.
+            and selection, wherever configured, begin with the first epoch after it.
         method: config of another method than SAM, instead of ``rho``.
         selection: config of another selection (or a selection), instead of ``alpha`` and the rest.
         loss_modules: names of the modules that compute the loss of each sample, where the hook
@@ -247,7 +247,7 @@ class AUSAMHook(Hook):
         return InTheLoop(chosen, getattr(inner, "seed", None) or 0)
 
     def _is_blind(self, runner: Runner, result: StepResult) -> bool:
-        """Whether nothing can be learned from this model; said once, and loudly."""
+        """Whether nothing can be learned from this model; said once."""
         if result.before is not None or not self.choice.selection.needs_losses:
             return False
         if not self._warned:

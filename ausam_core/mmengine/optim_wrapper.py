@@ -293,7 +293,7 @@ def promote(
     """Turn a project's wrapper into one with a method, in place.
 
     In place, because parameter schedulers have already put their counter on the object's ``step``.
-    A subclass of one's own keeps what it overrides (``backward``, ``step``, ``optim_context``, …).
+    A user's subclass keeps what it overrides (``backward``, ``step``, ``optim_context``, …).
 
     Raises:
         AusamError: for a wrapper that cannot run a second pass, by name.

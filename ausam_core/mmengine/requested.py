@@ -7,7 +7,7 @@ models, collate functions and other hooks see what they saw before.
 
 Chance in loading can be made a function of (seed, epoch, index) at the same place: a sample is then
 augmented alike whatever else is selected, however many workers there are, and whether the run was
-resumed. MMEngine by itself seeds a worker once; a resumed run starts its workers anew, and from
+resumed. MMEngine by itself seeds a worker once; a resumed run starts its workers again, and from
 there on augments otherwise.
 """
 

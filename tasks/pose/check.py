@@ -30,7 +30,7 @@ ORIENTATION = 0x0112  # EXIF; 5 to 8 are a quarter turn
 
 
 def check_config(cfg: Config) -> None:
-    """Check every MPII list and every data set of one's own that a config trains or scores on.
+    """Check every MPII list and every data set of the user's that a config trains or scores on.
 
     Faulty persons that the data sets pass over are reported in one line for each kind.
 
@@ -148,9 +148,7 @@ def _known_datasets(node: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _own_hint(what: str) -> AusamError:
-    return AusamError(
-        f"{what}; docs/own_pose_data.md says what a data set of one's own looks like."
-    )
+    return AusamError(f"{what}; docs/own_pose_data.md says what a data set of your own looks like.")
 
 
 def _missing(what: str) -> AusamError:

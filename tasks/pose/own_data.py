@@ -1,4 +1,4 @@
-"""A data set of one's own: COCO-keypoint JSON or MPII JSON, any number of joints.
+"""A data set of your own: COCO-keypoint JSON or MPII JSON, any number of joints.
 
     dataset = dict(type="OwnPoseDataset", data_root="data/own/", ann_file="annotations/train.json",
                    data_prefix=dict(img="images/"))

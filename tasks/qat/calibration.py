@@ -18,7 +18,7 @@ from tasks.qat.steps import best_step
 
 @torch.no_grad()
 def calibrate(network: QuantizedNetwork, loader: Iterable[Any], batches: int = 8) -> None:
-    """Choose every step anew: of weights as they are, of activations for the given batches.
+    """Choose every step again: of weights as they are, of activations for the given batches.
 
     The network runs in floating point and in evaluation mode meanwhile; neither its mode nor its
     running statistics change.

@@ -65,7 +65,7 @@ class _QuantizedWeight:
 
     @torch.no_grad()
     def restart_step(self) -> None:
-        """Choose the step anew for the present weights."""
+        """Choose the step again for the present weights."""
         self.step.copy_(best_step(self.weight, self.grid, channels=self.channels))
 
     @property

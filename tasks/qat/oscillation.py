@@ -90,8 +90,8 @@ class Oscillation:
         """Go on from :meth:`state_dict`, if it watched the same weights.
 
         Returns:
-            Whether it did; else counting begins anew, as where freezing, which watches all weights,
-            is switched on in the middle of training.
+            Whether it did; else counting begins again, as where freezing, which watches all
+            weights, is switched on in the middle of training.
         """
         if any(state[name].shape != getattr(self, name).shape for name in state):
             return False

@@ -25,7 +25,7 @@ class QuantizedClassifier(Classifier):
         net, data_preprocessor, label_smoothing: of the float classifier.
         policy: settings of :class:`~tasks.qat.policy.Policy`.
         float_checkpoint: of the float classifier, or of a quantized one of other bits, whose steps
-            are then chosen anew; where training starts. Read by
+            are then chosen again; where training starts. Read by
             :class:`~tasks.qat.mmengine.QuantizationHook` when a new run begins, and never again.
         from_scratch: start from random weights instead.
         distillation: ``dict(weight=0.5, temperature=4.0)`` lets the float network teach, see

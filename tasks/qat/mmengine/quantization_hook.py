@@ -84,7 +84,7 @@ class QuantizationHook(Hook):
         if self._state is not None and not self.oscillation.load_state_dict(self._state):
             print_log(
                 "the resumed run watched other weights for oscillation, as freezing was switched "
-                "since; counting begins anew",
+                "since; counting begins again",
                 logger="current",
             )
 
