@@ -1,0 +1,7 @@
+"""Not in the paper: the first 1,000 training images of CIFAR-10, for studies."""
+
+_base_ = ["./cifar10_small.py"]
+
+part = dict(part=[0, 1_000])
+train_dataloader = dict(dataset=part)
+model = dict(data_preprocessor=dict(train=part))

@@ -1,0 +1,21 @@
+"""Where does a second pass pay, with 1,000 training images?
+
+Top-1 on the whole test set of CIFAR-10 after training on its first 1,000 images, at 16 x 16, a
+residual network of 75,000 parameters (`configs/studies/cifar10_1000.py`). Every arm spends as many
+sample passes as 120 epochs of SGD, in which SGD fits the training images; arms at 2 spend twice as
+many, which is what SAM costs where it trains as many epochs as SGD.
+"""
+
+from studies.shared.cifar10_small import arms_at
+
+# Chosen once, for SAM, by studies/cifar10_rho_1000.py on training images that no run here sees.
+RHO = 0.1
+
+config = "configs/studies/cifar10_1000.py"
+samples = 1_000
+budget = 120 * samples
+seeds = range(5)
+metric = "accuracy/top1"
+references = ["sgd", "sam", "sam_2"]
+rho = RHO
+arms = arms_at(RHO)

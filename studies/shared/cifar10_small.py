@@ -1,0 +1,53 @@
+"""What the studies on small parts of CIFAR-10 compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HALF = dict(type="UniformSelection", alpha=0.5)
+THREE_QUARTERS = dict(type="UniformSelection", alpha=0.75)
+AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=0.5)
+EL2N = dict(type="EL2NSelection", alpha=0.5, s_min=0.1, s_max=0.5)
+
+
+def arms_at(rho: float) -> dict[str, dict[str, Any]]:
+    """All arms, on all three axes.
+
+    Args:
+        rho: radius of every method that has one.
+    """
+    sam = dict(type="SAM", rho=rho)
+    looksam = dict(type="LookSAM", rho=rho, k=5)
+    split = dict(type="SAM", rho=rho, ascent=1 / 3)
+    return {
+        "sgd": dict(label="SGD"),
+        "sam": dict(label="SAM", method=sam),
+        "random": dict(label="SAM on a random half", method=sam, selection=HALF),
+        "ausam": dict(label="AUSAM", method=sam, selection=AUSAM),
+        "late_sam": dict(label="SAM, last quarter", method=sam, start=0.75),
+        "late_sam_half": dict(label="SAM, last half", method=sam, start=0.5),
+        "late_random": dict(
+            label="random half, last quarter", method=sam, selection=HALF, start=0.75
+        ),
+        "late_ausam": dict(label="AUSAM, last quarter", method=sam, selection=AUSAM, start=0.75),
+        "late_el2n": dict(
+            label="half by EL2N, last quarter", method=sam, selection=EL2N, start=0.75
+        ),
+        "split": dict(label="¾ kept, ⅓ of it ascends", method=split, selection=THREE_QUARTERS),
+        "late_split": dict(
+            label="¾ kept, ⅓ ascends, last quarter",
+            method=split,
+            selection=THREE_QUARTERS,
+            start=0.75,
+        ),
+        "ausam_1": dict(label="AUSAM-1", method=sam, selection=dict(AUSAM, estimate="latest")),
+        "ausam_weighted": dict(
+            label="AUSAM, importance weights", method=sam, selection=dict(AUSAM, importance=True)
+        ),
+        "looksam": dict(label="LookSAM-5", method=looksam),
+        "ausam_looksam": dict(label="AUSAM × LookSAM-5", method=looksam, selection=AUSAM),
+        "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
+        # As many epochs as SGD, as papers compare; and SGD for the same cost.
+        "sam_2": dict(label="SAM, as many epochs", method=sam, times=2),
+        "sgd_2": dict(label="SGD, twice the epochs", times=2),
+    }
