@@ -9,6 +9,7 @@ are compared. Writes WHAT.png and WHAT.json. Samples are training samples withou
 gradients  Figure 1: cosine of the selected samples' gradient with the whole batch's, both passes
 norms      Figure 2: norm of the gradient over training
 losses     Figure 3: perturbation loss of the whole batch minus that of the selected samples
+estimates  rank correlation of scores with each sample's own gradient, in both passes
 selection  how often each sample was trained, and the most and the least chosen on a sheet
 scores     histograms of the scores over training
 sharpness  largest Hessian eigenvalues, m-sharpness at several rho, the loss around the weights
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], object]] = {
     "gradients": commands.gradients,
     "norms": commands.norms,
     "losses": commands.losses,
+    "estimates": commands.estimates,
     "selection": commands.selection,
     "scores": commands.scores,
     "sharpness": commands.sharpness_of_runs,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from _analyze.along import SELECTIONS, Scores, measure
 from _analyze.chosen import contact_sheet, most_and_least, picture_of, scores_of, times_trained
+from _analyze.estimates import measure_estimates, spearman
 from _analyze.hessian import hessian_product, largest_eigenvalues
 from _analyze.run import by_folder, load_run
 from _analyze.sharpness import sharpness
@@ -239,7 +240,27 @@ def test_at_the_second_checkpoint_ausam_knows_the_mean_and_ausam_1_the_latest(tr
     assert torch.allclose(scores.of("AUSAM", 0), sum(seen[0] for seen in scores.seen) / 3)
 
 
-@pytest.mark.parametrize("what", ["gradients", "norms", "losses", "selection", "scores"])
+def test_a_rank_correlation_looks_at_the_order_alone():
+    values = torch.tensor([0.1, 0.5, 0.2, 0.9])
+    assert spearman(values, values.exp()) == pytest.approx(1)
+    assert spearman(values, -values) == pytest.approx(-1)
+    assert spearman(values, torch.ones(4)) == 0
+    stats = pytest.importorskip("scipy.stats")
+    other = torch.tensor([3.0, 1.0, 2.0, 4.0])
+    assert spearman(values, other) == pytest.approx(stats.spearmanr(values, other).statistic)
+
+
+def test_a_small_difference_of_losses_is_the_gradients_part_along_the_batchs(run):
+    """First order: d_i = ρ·|∇ℓ_i·g|/‖g‖, which is another order than that of the norms."""
+    found = measure_estimates(run, Scores(), images=50, batch_size=50, rho=1e-3).table
+    assert found["part along g"]["difference"] > 0.99
+    assert found["norm at w"]["difference"] < found["part along g"]["difference"]
+    assert set(found["norm at w"]) == {"AUSAM", "AUSAM-1", "loss", "EL2N", "difference"}
+
+
+@pytest.mark.parametrize(
+    "what", ["gradients", "norms", "losses", "estimates", "selection", "scores"]
+)
 def test_each_word_writes_a_picture_and_its_numbers(tool, trained, tmp_path, what):
     argv = [what, *map(str, sorted(trained.glob("epoch_*.pth"))), "--out", str(tmp_path)]
     tool("analyze").main([*argv, "--images", "50", "--batch-size", "50"])
@@ -287,6 +308,7 @@ def test_it_works_on_checkpoints_of_the_other_tasks(tool, tmp_path, task):
         (["sharpness", "CHECKPOINT", "--rho", "0"], "--rho must be above 0"),
         (["sharpness", "CHECKPOINT", "--grid", "4"], "--grid is an odd number"),
         (["selection", "BARE"], "holds no configuration"),
+        (["estimates", "CHECKPOINT", "BARE"], "estimates are those of one run, found 2 folders"),
         (["scores", "UNSCORED"], "holds no scores; give a checkpoint of a run with a Gradient"),
     ],
 )

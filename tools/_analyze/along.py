@@ -78,7 +78,7 @@ def measure(
     view = TrainingView(run.cfg, run.model, batch_size)
     batches = list(view.batches(max(1, images // batch_size)))
     if not scores.seen:
-        scores.seen.append(_first_scores(view, batches, rho))
+        scores.seen.append(first_scores(view, batches, rho))
     generator = torch.Generator().manual_seed(seed)
     rows, differences = [], []
     for number, batch in enumerate(batches):
@@ -137,7 +137,7 @@ def _step(
     return first, second, float(loss.detach()), (after - before).abs()
 
 
-def _first_scores(view: TrainingView, batches: Sequence[Batch], rho: float) -> list[Tensor]:
+def first_scores(view: TrainingView, batches: Sequence[Batch], rho: float) -> list[Tensor]:
     """|Δℓ_i| where each batch climbs by the gradient of the next one."""
     parameters = perturbed_parameters(view.model)
     found = []

@@ -15,12 +15,14 @@ from torch import Tensor
 from _analyze import figures
 from _analyze.along import SELECTIONS, Found, Scores, measure
 from _analyze.chosen import save_sheets, scores_of, times_trained
+from _analyze.estimates import TRUTHS, measure_estimates
 from _analyze.hessian import hessian_product, largest_eigenvalues
 from _analyze.run import Run, by_folder, load_run
 from _analyze.sharpness import sharpness
 from _analyze.surface import surface
 from _analyze.view import TrainingView, size_of
 from _analyze.weights import perturbed_parameters
+from ausam_core.errors import AusamError
 
 Numbers = dict[str, Any]
 
@@ -62,6 +64,35 @@ def losses(args: argparse.Namespace) -> Numbers:
     axes.axhline(0, color="#6b7280", lw=0.8)
     figures.save(figure, args.picture)
     return _numbers(found)
+
+
+def estimates(args: argparse.Namespace) -> Numbers:
+    """How far the scores put samples in the order of their gradients."""
+    ((label, paths), *more) = by_folder(args.checkpoints).items()
+    if more:
+        raise AusamError(
+            f"estimates are those of one run, found {len(more) + 1} folders; give one run's checkpoints"
+        )
+    known, found = Scores(), []
+    for path in paths:
+        run = load_run(path, args.cfg_options)
+        found.append(measure_estimates(run, known, args.images, args.batch_size, args.rho[0]))
+        print(f"{path}: epoch {run.epoch}", flush=True)
+    figure, axes = figures.panels(
+        len(TRUTHS),
+        "Rank correlation of scores with the samples' own gradients",
+        f"{label}; {args.images} training samples, batches of {args.batch_size}, "
+        f"ρ = {args.rho[0]:g}",
+    )
+    epochs = [one.epoch for one in found]
+    for one, truth in zip(axes, TRUTHS, strict=True):
+        lines = {
+            name: (epochs, [row.table[truth][name] for row in found])
+            for name in found[0].table[truth]
+        }
+        figures.draw_lines(one, lines, truth, "epoch", "Spearman's ρ")
+    figures.save(figure, args.picture)
+    return {label: [asdict(row) for row in found]}
 
 
 def selection(args: argparse.Namespace) -> Numbers:
