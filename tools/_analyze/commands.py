@@ -71,7 +71,8 @@ def estimates(args: argparse.Namespace) -> Numbers:
     ((label, paths), *more) = by_folder(args.checkpoints).items()
     if more:
         raise AusamError(
-            f"estimates are those of one run, found {len(more) + 1} folders; give one run's checkpoints"
+            f"estimates are those of one run, found {len(more) + 1} folders; give checkpoints "
+            "of one of them"
         )
     known, found = Scores(), []
     for path in paths:
