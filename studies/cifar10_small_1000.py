@@ -9,7 +9,7 @@ many, which is what SAM costs where it trains as many epochs as SGD.
 from studies.shared.cifar10_small import arms_at
 
 # Chosen once, for SAM, by studies/cifar10_rho_1000.py on training images that no run here sees.
-RHO = 0.1
+RHO = 0.05
 
 config = "configs/studies/cifar10_1000.py"
 samples = 1_000
