@@ -47,8 +47,9 @@ def shell_lines(page):
 
 
 def commands(page):
-    """(folder, name, flags) of each tool and example that a page runs."""
-    found = [COMMAND.match(line) for line in shell_lines(page)]
+    """(folder, name, flags) of each tool and example that a page runs, in a sentence too."""
+    inline = [code.strip("`") for code in CODE.findall(page.read_text(encoding="utf-8"))]
+    found = [COMMAND.match(line) for line in [*shell_lines(page), *inline]]
     return [match.groups() for match in found if match and "…" not in match.string]
 
 
