@@ -346,6 +346,7 @@ def test_any_floating_dtype(dtype):
         nn.MSELoss()(X.to(dtype), Y.to(dtype))
     except RuntimeError as error:  # bf16 on the CPU, in torch 2.4
         pytest.skip(str(error))
+
     def compute(m, x, y):
         total = m.loss_a(x, y)
         for _ in range(7):
