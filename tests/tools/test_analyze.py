@@ -3,12 +3,10 @@
 import json
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from _analyze.along import SELECTIONS, Scores, measure
 from _analyze.chosen import contact_sheet, most_and_least, picture_of, scores_of, times_trained
-from _analyze.figures import bin_edges
 from _analyze.hessian import hessian_product, largest_eigenvalues
 from _analyze.run import by_folder, load_run
 from _analyze.sharpness import sharpness
@@ -161,14 +159,6 @@ def test_a_contact_sheet_has_a_place_for_each_picture():
     sheet = contact_sheet([Image.new("RGB", (9, 5), "red")] * 5, columns=3, side=10)
     assert sheet.size == (36, 24)
     assert sheet.getpixel((15, 15)) == (255, 0, 0) and sheet.getpixel((30, 20)) == (255, 255, 255)
-
-
-@pytest.mark.parametrize("last", [3, 39, 40, 41, 200])
-def test_bins_of_whole_numbers_hold_as_many_of_them_each(last):
-    numbers = np.arange(3.0, last + 1)
-    counts, _ = np.histogram(numbers, bin_edges(numbers))
-    assert counts.sum() == len(numbers) and len(counts) <= 41
-    assert len(set(counts[:-1])) <= 1 and counts[0] >= 1
 
 
 @pytest.fixture(scope="module")
