@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "two_ranks.py"
+ROOT = Path(__file__).parents[2]
 BAD = [
     f"{name}{how} bad"
     for name in ("Base", "SAM", "GSAM", "LookSAM")
@@ -37,7 +38,7 @@ def ranks(tmp_path_factory):
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]

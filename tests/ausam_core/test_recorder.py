@@ -342,6 +342,11 @@ def _two(model, x, y):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_any_floating_dtype(dtype):
+    try:
+        nn.MSELoss()(X.to(dtype), Y.to(dtype))
+    except RuntimeError as error:  # bf16 on the CPU, in torch 2.4
+        pytest.skip(str(error))
+
     def compute(m, x, y):
         total = m.loss_a(x, y)
         for _ in range(7):

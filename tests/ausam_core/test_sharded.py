@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.fsdp
 
 SCRIPT = Path(__file__).parent / "sharded_ranks.py"
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.distributed.fsdp, "fully_shard"),
+    reason="fully_shard is under torch.distributed.fsdp since torch 2.6",
+)
 CASES = [
     *("Base", "SAM", "ASAM", "SAM excluded", "GSAM", "LookSAM", "ESAM", "AESAM", "VSAM", "SAF"),
     *("MESA", "MSAM", "SAM clipped", "SAM accumulated", "LookSAM accumulated", "SAM with Adam"),

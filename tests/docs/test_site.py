@@ -1,9 +1,9 @@
-"""The site builds without a warning."""
+"""The site builds without a warning, and its drawing is what its script draws."""
 
+import importlib.util
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("material", "mkdocstrings")),
-    reason="needs tools/requirements/docs.txt",
+    any(importlib.util.find_spec(name) is None for name in ("material", "mkdocstrings")),
+    reason="needs docs.txt of tools/requirements: AUSAM_EXTRAS=1 bash tools/run_tests.sh",
 )
 def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(
@@ -29,3 +29,11 @@ def test_the_site_builds_without_a_warning(tmp_path):
     reference = (tmp_path / "reference/methods/index.html").read_text(encoding="utf-8")
     assert 'id="ausam_core.SAM"' in reference
     assert ":class:" not in reference and "~ausam_core" not in reference
+
+
+def test_the_drawing_of_a_step_is_what_its_script_draws():
+    path = ROOT / "docs/pictures/step.py"
+    spec = importlib.util.spec_from_file_location("step", path)
+    step = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(step)
+    assert path.with_suffix(".svg").read_text(encoding="utf-8") == step.picture()

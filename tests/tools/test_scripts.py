@@ -88,6 +88,15 @@ def test_other_requirements_install_again(fake, tmp_path):
     assert Path(fake["FAKE_LOG"]).read_text() == before * 2
 
 
+def test_the_tests_bring_what_site_and_examples_need_where_they_are_asked_to(fake):
+    assert bash("run_tests.sh", **fake).returncode == 0
+    plain = Path(fake["FAKE_LOG"]).read_text()
+    assert "docs.txt" not in plain and "examples.txt" not in plain
+    assert bash("run_tests.sh", **fake, AUSAM_EXTRAS="1").returncode == 0
+    more = Path(fake["FAKE_LOG"]).read_text().removeprefix(plain).splitlines()
+    assert [line.rpartition("/")[2] for line in more] == ["docs.txt", "examples.txt"]
+
+
 def test_no_suitable_python_is_one_sentence_and_leaves_nothing(tmp_path):
     failed = bash("environment.sh", PYTHON="/bin/false", AUSAM_VENV=str(tmp_path / "venv"))
     assert failed.returncode == 2

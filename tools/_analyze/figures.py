@@ -58,9 +58,7 @@ def draw_histograms(
     """Outlines of histograms over common bins."""
     everything = np.concatenate([np.asarray(v, dtype=float) for v in values.values()])
     everything = everything[np.isfinite(everything) & ((everything > 0) | (not log))]
-    low, high = float(everything.min()), float(everything.max())
-    high = high if high > low else low + 1
-    bins = np.geomspace(low, high, 41) if log else np.linspace(low, high, 41)
+    bins = bin_edges(everything, log)
     for (name, value), colour in zip(values.items(), _COLOURS * 9, strict=False):
         axes.hist(value, bins=bins, histtype="step", lw=1.8, color=colour, label=name)
     if log:
@@ -70,6 +68,17 @@ def draw_histograms(
     axes.set_ylabel("samples", color=_MUTED)
     if len(values) > 1:
         axes.legend(frameon=False, labelcolor=_TEXT, fontsize=9)
+
+
+def bin_edges(values: np.ndarray, log: bool = False) -> np.ndarray:
+    """Borders of at most 40 bins; where the values are whole numbers, each bin holds as many of
+    them, so that none stays empty between two that are full."""
+    low, high = float(values.min()), float(values.max())
+    if not log and np.array_equal(values, values.round()):
+        width = np.ceil((high - low + 1) / 40)
+        return np.arange(low - 0.5, high + 0.5 + width, width)
+    high = high if high > low else low + 1
+    return np.geomspace(low, high, 41) if log else np.linspace(low, high, 41)
 
 
 def draw_surfaces(
