@@ -7,10 +7,11 @@
 
 `export` gives a file whose logits equal those of the integer network to the bit in ONNX Runtime;
 `--target openvino` and `--target portable` one that other engines read, `--style qdq` the standard
-form for tools that quantize further. `verify` ends with code 1 where a promise is
-broken. `diagnose` prints the rank correlation of AUSAM's score with the true gradient norm, for
-both places that ε can be added to: latent weights, Q(w + ε), and quantized ones, Q(w) + ε. onnx and
-onnxruntime are in the extra `export`: pip install "ausam[export]".
+form for tools that quantize further. `verify` ends with code 1 where a promise is broken; of a pose
+network (configs/qat/simcc_*) it prints PCKh of the float network, the training graph and the file.
+`diagnose` prints the rank correlation of AUSAM's score with the true gradient norm, for both places
+that ε can be added to: latent weights, Q(w + ε), and quantized ones, Q(w) + ε. onnx and onnxruntime
+are in the extra `export`: pip install "ausam[export]".
 """
 
 from __future__ import annotations
@@ -33,12 +34,7 @@ from tasks.qat.deploy.pixels import take_pixels
 from tasks.qat.deploy.report import layer_reports, to_dict, to_text
 from tasks.qat.deploy.verify import read_model, report, verify
 from tasks.qat.diagnostic import diagnose
-from tasks.qat.mmengine.checkpoint import (
-    data_facts,
-    load_classifier,
-    test_batches,
-    training_batches,
-)
+from tasks.qat.mmengine.checkpoint import data_of, is_pose, load_quantized
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -90,12 +86,15 @@ def export(args: argparse.Namespace) -> int:
         raise AusamError(f"{out} exists; choose another name or remove it")
     if not out.parent.is_dir():
         raise AusamError(f"the folder {out.parent} is not there; make it first")
-    model = load_classifier(args.checkpoint, args.cfg_options)
-    images, _, _ = next(test_batches(model, images=1))
-    facts = {
-        "checkpoint": str(Path(args.checkpoint).resolve()),
-        **data_facts(args.checkpoint, args.cfg_options),
-    }
+    model = load_quantized(args.checkpoint, args.cfg_options)
+    if args.input == "pixels" and is_pose(model):
+        raise AusamError(
+            "persons are cut out of their image by an affine map, which no two programs do alike "
+            "to the bit; export with --input images"
+        )
+    data = data_of(model)
+    images, _, _ = next(data.test_batches(model, images=1))
+    facts = {"checkpoint": str(Path(args.checkpoint).resolve()), **data.data_facts(model)}
     shape = tuple(images.shape[1:])
     form = form_of(args.target, args.style, args.weights)
     onnx_model = to_onnx(lower(model.net, shape), shape, form.style, form.weights, facts)
@@ -120,10 +119,14 @@ def check(args: argparse.Namespace) -> int:
         raise AusamError(
             f"the checkpoint {path or 'of the file'} is not there; name it with --checkpoint"
         )
-    model = load_classifier(path, args.cfg_options)
+    model = load_quantized(path, args.cfg_options)
     statistics = model.data_preprocessor.mean, model.data_preprocessor.std
-    batches = test_batches(model, args.images)
+    batches = data_of(model).test_batches(model, args.images)
     found = verify(model.net, onnx_model, facts, batches, statistics, args.engine)
+    if is_pose(model):
+        from tasks.qat.mmengine.pose.verify import add_pckh  # needs mmpose
+
+        add_pckh(found, model, onnx_model, args.images, args.engine)
     print(report(found))
     return 1 if found.broken else 0
 
@@ -133,8 +136,8 @@ def describe(args: argparse.Namespace) -> int:
     folder = None if args.out is None else Path(args.out)
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise AusamError(f"{folder} is not empty; choose another folder")
-    model = load_classifier(args.checkpoint, args.cfg_options)
-    images, _, _ = next(test_batches(model, images=1))
+    model = load_quantized(args.checkpoint, args.cfg_options)
+    images, _, _ = next(data_of(model).test_batches(model, images=1))
     layers = layer_reports(model.net, tuple(images.shape[1:]))
     text = to_text(model.net, layers)
     print(text)
@@ -153,9 +156,13 @@ def diagnosis(args: argparse.Namespace) -> int:
             f"a batch needs 2 images or more, and --images a batch or more; found --batch-size "
             f"{args.batch_size} --images {args.images}"
         )
-    model = load_classifier(args.checkpoint, args.cfg_options)
+    model = load_quantized(args.checkpoint, args.cfg_options)
+    if is_pose(model):
+        raise AusamError(
+            "diagnose compares scores over class labels; give a checkpoint of a classifier"
+        )
     generator = torch.Generator().manual_seed(args.seed)
-    batches = list(training_batches(model, args.images, args.batch_size, generator))
+    batches = list(data_of(model).training_batches(model, args.images, args.batch_size, generator))
     print(f"{len(batches) * args.batch_size} training images in batches of {args.batch_size}")
     for rho in args.rho:
         for perturb in ("latent", "quantized"):

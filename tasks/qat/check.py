@@ -9,6 +9,9 @@ from typing import Any
 from ausam_core.errors import AusamError
 from tasks.qat.policy import Policy
 
+MODELS = ("QuantizedClassifier", "QuantizedPoseEstimator")
+"""What a model of a quantized run may be."""
+
 
 def check_config(cfg: Mapping[str, Any]) -> None:
     """Check the policy and, where a new run begins, that its float checkpoint is there.
@@ -20,7 +23,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
         AusamError: names what is wrong, and how to train the float network.
     """
     model = cfg.get("model") or {}
-    if model.get("type") != "QuantizedClassifier":
+    if model.get("type") not in MODELS:
         return
     Policy(**(model.get("policy") or {}))
     if cfg.get("resume") or cfg.get("load_from") or model.get("from_scratch"):

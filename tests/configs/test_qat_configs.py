@@ -13,6 +13,8 @@ import tasks.qat.mmengine
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "qat"
 ALL = sorted(path.stem for path in CONFIGS.glob("*.py"))
+CLASSIFIERS = [name for name in ALL if not name.startswith("simcc")]
+POSES = [f"simcc_mini_w4a4_{row}" for row in ("adam", "sam", "ausam")]
 FAMILIES = [f"{n}_{k}" for n in ("resnet18", "mobilenetv1") for k in ("cifar", "imstem", "slim")]
 GOLDEN = json.loads((Path(__file__).parent / "golden_qat_tables.json").read_text())
 
@@ -32,7 +34,7 @@ def test_the_first_line_names_the_table_of_the_paper(name):
     assert "Table 6" in ast.get_docstring(tree).splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_the_network_builds_and_answers_for_ten_classes(name):
     cfg = config(name)
     model = MODELS.build(cfg.model).eval()
@@ -86,3 +88,28 @@ def test_the_table_of_layers_is_the_golden_one(family):
     model = MODELS.build(config(f"{family}_sgd").model)
     found = [list(row.to_dict().values()) for row in model.net.table]
     assert found == GOLDEN[family]
+
+
+def test_the_pose_rows_differ_only_in_the_method():
+    assert set(POSES) == set(ALL) - set(CLASSIFIERS)
+    adam, sam, ausam = (config(name).to_dict() for name in POSES)
+
+    def differ(x, y):
+        return {key for key in x.keys() | y.keys() if x.get(key) != y.get(key)}
+
+    assert differ(adam, sam) == {"optim_wrapper"}
+    assert differ(sam, ausam) == {"train_dataloader", "custom_hooks"}
+    assert sam["optim_wrapper"]["method"] == dict(type="SAM", rho=0.05, exclude=[r"\bstep$"])
+
+
+def test_a_quantized_pose_run_starts_from_a_float_run_of_the_same_model_and_data():
+    cfg = config("simcc_mini_w4a4_ausam")
+    floats = Config.fromfile(CONFIGS.parents[1] / cfg.float_config)
+    name, last = Path(cfg.float_config).stem, floats.train_cfg.max_epochs
+    assert cfg.model.float_checkpoint == f"work_dirs/{name}/epoch_{last}.pth"
+    for part in ("backbone", "head", "data_preprocessor", "test_cfg"):
+        assert cfg.model[part] == floats.model[part]
+    assert cfg.val_dataloader == floats.val_dataloader
+    assert cfg.param_scheduler[0].T_max == cfg.train_cfg.max_epochs
+    policy = cfg.model.policy
+    assert (policy.weight_bits, policy.activation_bits, policy.first_last) == (4, 4, 8)

@@ -18,9 +18,9 @@ NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 SHARED = {"cifar10", "network"}
 
 
-def needs(package):
+def needs(package, extra="examples"):
     if find_spec(package) is None:
-        pytest.skip(f"{package} is not installed (pip install 'ausam[examples]')")
+        pytest.skip(f"{package} is not installed (pip install 'ausam[{extra}]')")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,3 +190,18 @@ def test_an_mmengine_project_resumes(tmp_path):
     end = run("mmengine_project", "--out", tmp_path / "half", "--resume")
     assert not torch.equal(half, whole)
     assert torch.equal(weights(end), whole)
+
+
+def test_a_network_of_ones_own_becomes_a_file_that_equals_it_to_the_bit(tmp_path):
+    needs("onnx", "export")
+    needs("onnxruntime", "export")
+    from tasks.qat.deploy.engines import Session
+    from tasks.qat.deploy.lower import lower
+    from tasks.qat.deploy.verify import read_model
+
+    path = tmp_path / "own.onnx"
+    quantized = run("quantize_own_network", "--epochs", 1, "--out", path)
+    assert [row.weight_bits for row in quantized.table] == [8, 2, 2, 8]
+    images, _ = load("quantize_own_network").cifar10(str(DATA), "test_batch").tensors
+    (scores,) = Session(read_model(path)[0])(images)
+    assert torch.equal(scores, lower(quantized)(images))

@@ -46,6 +46,7 @@ class Verification:
         equal: on how many the logits are equal to the bit.
         largest: the largest difference of a logit.
         agreement: share of images on which both choose one class.
+        metric: what ``accuracy`` counts.
         accuracy: of the training graph, the integer network and the file, in percent.
         broken: the promises that were not kept, each as a sentence.
     """
@@ -59,6 +60,7 @@ class Verification:
     equal: int = 0
     largest: float = 0.0
     agreement: float = 0.0
+    metric: str = "top-1 accuracy"
     accuracy: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -87,7 +89,7 @@ def verify(
     network: QuantizedNetwork,
     model: Any,
     facts: dict[str, str],
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor | None, Tensor | None]],
     statistics: tuple[Tensor, Tensor] | None = None,
     engine: str = "onnxruntime",
 ) -> Verification:
@@ -96,8 +98,8 @@ def verify(
     Args:
         network: of the checkpoint, in evaluation mode.
         model, facts: of :func:`read_model`.
-        batches: normalised images ``[N, C, H, W]``, labels ``[N]`` and pixels, uint8
-            ``[N, H, W, C]``, which a file of that form is given.
+        batches: normalised images ``[N, C, H, W]``, labels ``[N]`` where the network gives class
+            scores, and pixels, uint8 ``[N, H, W, C]``, where the file takes them.
         statistics: mean and std of the normalisation, for such a file.
         engine: what runs the file, see :mod:`tasks.qat.deploy.engines`.
 
@@ -245,7 +247,7 @@ def report(found: Verification) -> str:
     lines.append(f"largest difference of a logit: {found.largest:.3g}")
     lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
     if any(found.accuracy.values()):
-        lines += [f"top-1 accuracy of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
+        lines += [f"{found.metric} of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
     lines += [f"BROKEN: {sentence}" for sentence in found.broken]
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 

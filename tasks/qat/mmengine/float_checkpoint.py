@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +13,18 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint
-from tasks.qat.mmengine.classifier import QuantizedClassifier
 from tasks.qat.steps import is_step
 from tasks.qat.weights import load_weights, weights_in
 
 
-def load_float(model: QuantizedClassifier, path: str | Path) -> None:
-    """Load the weights of a float classifier, or of a quantized one of other bits; all or none.
+def load_float(model: Any, path: str | Path) -> None:
+    """Load the weights of a float model, or of a quantized one of other bits; all or none.
 
     A teacher gets the same weights, or those of its own checkpoint.
 
     Args:
-        model: of the same architecture.
-        path: a checkpoint of ``tools/train.py``; a bare state dict of the classifier or of its
+        model: a quantized one, of the same architecture.
+        path: a checkpoint of ``tools/train.py``; a bare state dict of the model or of its
             network; or ``.npz``, arrays by the names of the network.
 
     Raises:
@@ -42,7 +42,7 @@ def load_float(model: QuantizedClassifier, path: str | Path) -> None:
             "the float one in model.float_checkpoint"
         )
     load_weights(model.net, state, f"the float checkpoint {path}")
-    if model.teacher is None:
+    if getattr(model, "teacher", None) is None:
         return
     source = model.teacher_checkpoint or path
     state = read_state(source)

@@ -16,6 +16,7 @@ from ausam_core import AusamError, Method
 from ausam_core.batch_norm_reestimation import reestimate
 from ausam_core.mmengine.batch_norm_hook import inner_model, training_batches
 from tasks.qat.calibration import calibrate
+from tasks.qat.check import MODELS
 from tasks.qat.fake_quantize import Ste
 from tasks.qat.method import adapt_to_method
 from tasks.qat.mmengine.float_checkpoint import load_float
@@ -153,7 +154,7 @@ def quantized_network(runner: Runner) -> QuantizedNetwork:
     network = getattr(inner_model(runner), "net", None)
     if not isinstance(network, QuantizedNetwork):
         raise AusamError(
-            f"QuantizationHook needs a model of type QuantizedClassifier, found "
+            f"QuantizationHook needs a model of type {' or '.join(MODELS)}, found "
             f"{type(inner_model(runner)).__name__}"
         )
     return network

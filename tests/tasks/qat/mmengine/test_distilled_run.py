@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 
 from ausam_core.errors import AusamError
-from tasks.qat.mmengine.checkpoint import load_classifier
+from tasks.qat.mmengine.checkpoint import load_quantized
 from tasks.qat.mmengine.float_checkpoint import load_float, read_state
 from tests.tasks.qat.mmengine.runs import config, train
 
@@ -52,7 +52,7 @@ def test_its_part_is_in_the_loss_of_each_sample(run):
 
 def test_the_checkpoint_holds_it(run):
     runner, _, path = run
-    model = load_classifier(path)
+    model = load_quantized(path)
     inputs = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(model.teacher(inputs), runner.model.teacher.eval()(inputs))
