@@ -1,6 +1,7 @@
 """What every test sees: no window, no spinning threads, and no GPU test where there is no GPU."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,3 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def pose_scope() -> Iterator[None]:
+    """MMPose's names are known, whatever default scope the runners of other tests left behind."""
+    from mmengine.registry import DefaultScope  # tests of the core alone run without MMEngine
+
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        yield

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # tasks/ is used from the repository, not installed: `python tools/train.py` must find it from
@@ -71,8 +72,10 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
             f"configuration {path} imports a module that cannot be imported ({cause}); "
             "`python tools/doctor.py` says what is missing"
         ) from error
-    if options:
-        cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(dict(options or {}))
+    except (KeyError, TypeError, AssertionError) as error:
+        raise AusamError(f"--cfg-options do not fit {path}: {error}") from error
     settle_workers(cfg)
     return cfg
 
@@ -91,13 +94,24 @@ def check_task(cfg: Config) -> None:
             check(cfg)
 
 
+class Options(DictAction):
+    """``--cfg-options KEY=VALUE …``, read as MMEngine reads it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        """Called by argparse with the namespace, the words, and the flag."""
+        for word in args[1]:
+            if not word.partition("=")[0] or "=" not in word:
+                parser.error(f"argument --cfg-options: must be KEY=VALUE, found {word}")
+        super().__call__(parser, *args, **kwargs)
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that training and testing have in common, named as in MMPose."""
     parser.add_argument("--work-dir", help="folder for logs and models (default: work_dirs/CONFIG)")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=Options,
         metavar="KEY=VALUE",
         help='settings to override, e.g. train_cfg.max_epochs=10 or key="[(a,b),(c,d)]"',
     )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
 from ausam_core.mmengine import check_checkpoint, newest_whole_checkpoint
@@ -15,6 +21,89 @@ def require_file(path: str | Path, what: str) -> None:
     """Raise unless ``path`` is a file or an address that MMEngine can fetch."""
     if "://" not in str(path) and not Path(path).is_file():
         raise AusamError(f"{what} not found: {path}")
+
+
+def require_place(path: str | Path | None, what: str) -> None:
+    """Raise where a file stands in the way of ``path``, before there is anything to write."""
+    path = Path(path or ".")
+    in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
+    if in_the_way is not None:
+        raise AusamError(f"{what} {path} cannot be written: {in_the_way} is a file")
+
+
+def read_weights(path: str | Path) -> Mapping[str, Tensor]:
+    """The weights of a model by name, out of a checkpoint or a bare state dict, mapped from disk.
+
+    Raises:
+        AusamError: the file is missing, truncated, or holds something else.
+    """
+    try:
+        if "://" in str(path):
+            held = CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+        else:
+            check_checkpoint(path)
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AusamError(f"{path} cannot be read as a checkpoint ({reason})") from error
+    weights = held.get("state_dict", held) if isinstance(held, Mapping) else {}
+    if not isinstance(weights, Mapping) or not any(isinstance(w, Tensor) for w in weights.values()):
+        raise AusamError(f"{path} holds no weights by name; give a checkpoint of tools/train.py")
+    return {name.removeprefix("module."): weight for name, weight in weights.items()}
+
+
+def check_weights(model: nn.Module, path: str | Path, config: str) -> None:
+    """Refuse a checkpoint that lacks a weight of the model, or has it in another shape.
+
+    MMEngine would warn, and go on with random values in its place.
+
+    Args:
+        model: what the weights are for.
+        path: the checkpoint.
+        config: the configuration that the model was built from, for the message.
+
+    Raises:
+        AusamError: as :func:`read_weights`, or the weights do not fit.
+    """
+    weights = read_weights(path)
+    for name, weight in _inner(model).state_dict().items():
+        there = weights.get(name)
+        if there is None or there.shape != weight.shape:
+            found = "is not in it" if there is None else f"is {tuple(there.shape)} in it"
+            raise AusamError(
+                f"{path} does not fit {config}: {name} is {tuple(weight.shape)} in the model and "
+                f"{found}; name the configuration that it was trained with"
+            )
+
+
+def check_start(runner: Runner) -> None:
+    """Refuse to resume from a checkpoint of another model, and to begin with one of none of whose
+    weights the model has a place for.
+
+    Who begins with ``load_from`` may mean a part of the weights, the backbone for another head.
+
+    Raises:
+        AusamError: says which.
+    """
+    path = runner._load_from
+    if runner._resume and path is None:
+        path = find_latest_checkpoint(runner.work_dir)
+    if path is None:
+        return
+    config = runner.cfg.filename or "the configuration"
+    if runner._resume:
+        check_weights(runner.model, path, config)
+        return
+    weights, state = read_weights(path), _inner(runner.model).state_dict()
+    if not any(name in state and state[name].shape == w.shape for name, w in weights.items()):
+        raise AusamError(
+            f"no weight in {path}, which load_from names, fits the model of {config} by name and "
+            "shape; name a checkpoint of the same kind of model"
+        )
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
 
 
 def choose_start(cfg: Config, resume: str | None) -> None:
@@ -41,6 +130,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
             )
         if cfg.get("load_from"):
             require_file(cfg.load_from, "the checkpoint of load_from")
+            if "://" not in cfg.load_from:
+                check_checkpoint(cfg.load_from)
         return
     cfg.resume = True
     if resume != "auto":

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from _analyze import commands
-from _common import run_tool
-from mmengine.config import DictAction
+from _common import Options, run_tool
 
 from ausam_core.errors import AusamError
 
@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grid", type=int, default=11, help="points a side of the loss surface")
     parser.add_argument("--span", type=float, default=0.5, help="half its side, in weight lengths")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     args.rho = args.rho or ([0.02, 0.05, 0.1, 0.2] if args.what == "sharpness" else [0.05])
     return args
@@ -71,8 +71,15 @@ def check_args(args: argparse.Namespace) -> None:
         )
     if not 0 < args.alpha <= 1:
         raise AusamError(f"--alpha is a share in (0, 1], found {args.alpha}")
-    if min(args.rho) <= 0:
-        raise AusamError(f"--rho must be above 0, found {min(args.rho)}")
+    if not all(0 < rho < math.inf for rho in args.rho):
+        raise AusamError(f"--rho must be above 0, found {' '.join(map(str, args.rho))}")
+    if not 1 <= args.eigenvalues or not 0 < args.span < math.inf:
+        raise AusamError(
+            "--eigenvalues must be 1 or more and --span above 0, found "
+            f"--eigenvalues {args.eigenvalues} --span {args.span}"
+        )
+    if args.out.is_file():
+        raise AusamError(f"{args.out} is a file; choose a folder with --out")
     if args.grid < 3 or args.grid % 2 == 0:
         raise AusamError(f"--grid is an odd number from 3 on, found {args.grid}")
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from _benchmark import augment, classification, fit, scale, speed
 from _benchmark.trainee import Trainee
 from _benchmark.variants import make_variants, prepare
-from _common import ROOT, check_task, load_config, run_tool, share_cores
-from mmengine.config import Config, DictAction
+from _common import ROOT, Options, check_task, load_config, run_tool, share_cores
+from mmengine.config import Config
 
 from ausam_core.errors import AusamError
 
@@ -59,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--no-loader", action="store_true", help="samples held in memory")
     command.add_argument("--workers", type=int, help="loader workers (default: the config's)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
-    command.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    command.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     command = commands.add_parser("augment", help="images/s on the device and by torchvision")
     command.add_argument("--dataset", default="cifar10", help="folder of configs")
     command.add_argument("--model", default="resnet18", help="first part of the config's name")
@@ -67,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--rounds", type=int, default=8)
     command.add_argument("--iters", type=int, default=40, help="batches of a turn")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
-    command.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    command.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     command = commands.add_parser("scale", help="cost of a selection by size of the data set")
     command.add_argument("--samples", type=int, nargs="+", default=[10**p for p in range(4, 9)])
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import check_task, load_config, run_tool
+from _common import Options, check_task, load_config, run_tool
 from _drawing import Person, draw_grid, skeleton_of
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=["original", "transformed"], default="original")
     parser.add_argument("--count", type=int, default=24, help="how many persons")
     parser.add_argument("--output-dir", type=Path, default=Path("work_dirs/browse"))
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     return parser.parse_args(argv)
 
 
@@ -101,6 +101,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.count < 1:
         raise AusamError(f"--count must be at least 1, found {args.count}")
     cfg = load_config(args.config, args.cfg_options)
+    if args.output_dir.is_file():
+        raise AusamError(f"{args.output_dir} is a file; choose a folder with --output-dir")
+    if cfg.get("default_scope") != "mmpose":
+        raise AusamError(
+            f"{args.config} has no joints to draw: it does not set default_scope='mmpose'"
+        )
     looked_at = Config({f"{args.phase}_dataloader": cfg.get(f"{args.phase}_dataloader")})
     looked_at.custom_imports = cfg.get("custom_imports", {})
     check_task(looked_at)

@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import load_config, run_tool
+from _common import Options, load_config, run_tool
 from _drawing import Skeleton, draw_pose, skeleton_of
 from _pictures import Frame, Output, frames_of
-from _start import require_file
-from mmengine.config import Config, DictAction
+from _start import check_weights, read_weights, require_file, require_place
+from mmengine.config import Config
 from PIL import Image
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import check_checkpoint
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--bbox", action="append", metavar="X1,Y1,X2,Y2", help="a person, in pixels, on every frame"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(argv)
 
@@ -67,21 +66,19 @@ def boxes_on(image: Image.Image, texts: list[str] | None) -> np.ndarray:
 def load_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
     """The model with its weights; MMEngine would go on with random ones where they do not fit."""
     require_file(checkpoint, "checkpoint")
-    check_checkpoint(checkpoint)
+    read_weights(checkpoint)  # what is none, before a model is built
+    if "backbone" not in (cfg.get("model") or {}):
+        raise AusamError(f"{cfg.filename} has no pose model; configs/simcc_*.py have one")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise AusamError(f"--device {device} cannot be used here ({reason})") from error
 
     from mmpose.apis import init_model  # importable once the task is imported
 
     model = init_model(cfg, checkpoint, device=device)
-    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights = held.get("state_dict", held)
-    for name, weight in model.state_dict().items():
-        there = weights.get(name)
-        if there is None or there.shape != weight.shape:
-            found = "is not in it" if there is None else f"is {tuple(there.shape)} in it"
-            raise AusamError(
-                f"{checkpoint} does not fit {cfg.filename}: {name} is {tuple(weight.shape)} in the "
-                f"model and {found}; name the configuration that it was trained with"
-            )
+    check_weights(model, checkpoint, cfg.filename)
     return model
 
 
@@ -117,6 +114,8 @@ def main(argv: list[str] | None = None) -> None:
     frames = frames_of(args.input)
     first = next(frames)  # what is no image, and a box that is none, before a model is built
     boxes_on(first.image, args.bbox)
+    for flag, path in (("--out", args.out), ("--json", args.json)):
+        require_place(path, flag)
     output = Output(args.input, args.out)
     model = load_model(load_config(args.config, args.cfg_options), args.checkpoint, args.device)
     skeleton, entries, frame = skeleton_of(model.dataset_meta), [], first

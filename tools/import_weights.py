@@ -16,9 +16,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from _common import run_tool
+from _start import require_place
 from torch import Tensor
 
 from ausam_core.errors import AusamError
+
+# What NumPy and torch raise for a file that is missing, cut off, or something else.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -32,8 +43,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError) as error:
-        raise AusamError(f"{path} holds no weights that can be read: {error}") from error
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AusamError(f"{path} holds no weights that can be read: {reason}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise AusamError(f"{path} holds no state dict, but {type(loaded).__name__}")
@@ -46,6 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("weights", type=Path, help="published file, .npz or a torch file")
     parser.add_argument("checkpoint", type=Path, help="what to write")
     args = parser.parse_args(argv)
+    if args.checkpoint.exists():
+        raise AusamError(f"{args.checkpoint} exists; choose another name or remove it")
+    require_place(args.checkpoint, "the checkpoint")
     state = {name.removeprefix("module."): w for name, w in read_weights(args.weights).items()}
     for name in [name for name in state if name.endswith("running_mean")]:
         counter = name.replace("running_mean", "num_batches_tracked")

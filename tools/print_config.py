@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 
-from _common import load_config, run_tool
-from mmengine.config import DictAction
+from _common import Options, load_config, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
     """Print."""
     parser = argparse.ArgumentParser(description="Print a whole configuration")
     parser.add_argument("config", help="configuration file")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     print(load_config(args.config, args.cfg_options).pretty_text)
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from shlex import join
 
 import numpy as np
-from _common import ROOT, check_task, load_config, run_tool, share_cores
+from _common import ROOT, Options, check_task, load_config, run_tool, share_cores
 from _drawing import Person, draw_grid, skeleton_of
 from _plan import Plan, choose, expected_score, fit, measure, read_plan, write_plan
-from _start import choose_start, newest_whole_checkpoint
-from mmengine.config import Config, DictAction
+from _start import check_start, choose_start, newest_whole_checkpoint
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
@@ -249,7 +249,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     length.add_argument("--epochs", type=int, help="how long it trains, however long that takes")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / CONFIG)
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/quickstart"))
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     if args.minutes is not None and not 0 < args.minutes < 10**5:
         raise AusamError(f"--minutes must be above 0, found {args.minutes:g}")
@@ -262,15 +262,19 @@ def main(argv: list[str] | None = None) -> None:
     """Plan, train, evaluate, draw; or show what is there."""
     args = parse_args(argv)
     folder = args.work_dir
+    if folder.is_file():
+        raise AusamError(f"{folder} is a file; choose a folder with --work-dir")
     if is_finished(folder) and not args.again:
         print("The quickstart has been run; --again trains once more.", end="")
         show(folder, args.config)
         return
-    if args.again and folder.exists():
-        print(f"The former run is kept in {keep_beside(folder)}.")
     cfg = load_config(args.config, args.cfg_options)
+    if cfg.get("default_scope") != "mmpose":
+        raise AusamError(f"{args.config} trains no pose model; configs/simcc_*_mini.py do")
     cfg.work_dir = str(folder)
     check_task(cfg)
+    if args.again and folder.exists():
+        print(f"The former run is kept in {keep_beside(folder)}.")
     share_cores(cfg)
     plan = make_plan(cfg, args)
     known = EXPECTED if args.config.name == CONFIG else {}
@@ -278,6 +282,7 @@ def main(argv: list[str] | None = None) -> None:
     fit(cfg, plan.epochs, -(-count(cfg, "train") // cfg.train_dataloader.batch_size))
     choose_start(cfg, "auto")
     runner, result_hook = Runner.from_cfg(cfg), ResultHook()
+    check_start(runner)
     runner.register_hook(result_hook)
     runner.train()
     if not result_hook.samples:  # stopped after the last epoch was saved, before it was evaluated

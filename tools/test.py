@@ -20,13 +20,14 @@ from _common import (
     load_config,
     run_tool,
 )
-from _start import require_file
+from _start import check_weights, read_weights, require_file, require_place
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import check_checkpoint
+
+FORMATS = (".json", ".yaml", ".yml", ".pkl", ".pickle")
 
 
 class SaveMetrics(Hook):
@@ -89,13 +90,16 @@ def make_config(args: argparse.Namespace) -> Config:
     if cfg.get("test_dataloader") is None or cfg.get("test_evaluator") is None:
         raise AusamError(f"{args.config} has no test_dataloader and test_evaluator to test with")
     require_file(args.checkpoint, "checkpoint")
-    if Path(args.checkpoint).is_file():
-        check_checkpoint(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
+    require_place(args.out, "--out")
+    require_place(args.dump, "--dump")
+    if args.out and Path(args.out).suffix not in FORMATS:
+        raise AusamError(f"--out must end in {', '.join(FORMATS)}, found {args.out}")
     if args.badcase:
         enable_badcase(cfg, args)
     if args.dump:
         add_dump(cfg, args.dump)
+    read_weights(args.checkpoint)  # what is none, before a model is built
     tested = copy.deepcopy(cfg)  # whoever tests need not have the other splits
     tested.train_dataloader = tested.val_dataloader = None
     check_task(tested)
@@ -106,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     """Evaluate."""
     args = parse_args(argv)
     runner = build_runner(make_config(args))
+    check_weights(runner.model, args.checkpoint, args.config)
     if args.out:
         runner.register_hook(SaveMetrics(args.out))
     runner.test()

@@ -22,7 +22,7 @@ from _common import (
 )
 from _preflight import check_run
 from _rehearsal import RehearsalHook
-from _start import choose_start
+from _start import check_start, choose_start
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
@@ -103,6 +103,7 @@ def make_config(args: argparse.Namespace) -> Config:
 def make_runner(argv: list[str] | None = None) -> Runner:
     """The runner that a command line asks for, ready to train."""
     runner = build_runner(make_config(parse_args(argv)))
+    check_start(runner)
     runner.register_hook(RehearsalHook())
     return runner
 

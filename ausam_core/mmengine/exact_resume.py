@@ -77,6 +77,12 @@ class ExactResumeHook(Hook):
             # Saving is the master's alone, so the ranks' states are gathered here.
             self._states = all_gather_object(self._state)
 
+    def after_train(self, runner: Runner) -> None:
+        if self._state is not None:
+            # Where only the end of the run was left to do, no epoch has restored it; and whatever
+            # follows in the same process shall not depend on what the last validation drew.
+            restore_random_state(self._state)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if self._active:
             checkpoint[KEY] = {

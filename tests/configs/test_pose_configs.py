@@ -46,6 +46,25 @@ def test_the_promised_configs_are_there():
     assert set(family) <= set(POSE)
 
 
+def without_sizes(node: object) -> object:
+    """A config without what depends on the size of the pictures."""
+    if isinstance(node, dict):
+        return {k: without_sizes(v) for k, v in node.items() if k not in ("input_size", "sigma")}
+    return [without_sizes(item) for item in node] if isinstance(node, list) else node
+
+
+@pytest.mark.parametrize(
+    "name, of, size",
+    [("lspet_sample_96x96", "lspet_sample", 96), ("mpii_224x224", "mpii_256x256", 224)],
+)
+def test_data_at_another_size_differ_in_nothing_else(name, of, size):
+    other, base = config(f"_base_/datasets/{name}"), config(f"_base_/datasets/{of}")
+    assert sizes(other.to_dict()) == {(size, size)}
+    for pipeline in (other.train_pipeline, other.train_dataloader.dataset.pipeline):
+        assert pipeline[-2].encoder == other.codec and other.codec.sigma == 6.0
+    assert without_sizes(other.to_dict()) == without_sizes(base.to_dict())
+
+
 @pytest.mark.parametrize("name", POSE)
 def test_the_first_line_names_the_table_of_the_paper(name):
     tree = ast.parse((CONFIGS / f"{name}.py").read_text())

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ausam_core.mmengine import check_checkpoint, newest_whole_checkpoint
+from ausam_core.mmengine.random_state import capture_random_state
 from tests.ausam_core.mmengine.tiny import (
     HALF,
     SAM,
@@ -58,12 +59,12 @@ def train(directory: Path) -> None:
 
 
 def what_it_came_to(runner: Any) -> dict[str, Any]:
-    """What a run of equal bits has equal. Its random state shows in the weights; where only the end
-    of the run was left to do, nothing is drawn any more, and nothing restores it."""
+    """Everything that a run of equal bits has equal, all random state of the process included."""
     return dict(
         model=state_of(runner.model),
         optimizer=runner.optim_wrapper.state_dict(),
         selection=hook_of(runner).choice.selection.state_dict(),
+        random=capture_random_state(),
     )
 
 

@@ -171,6 +171,31 @@ def test_a_truncated_checkpoint_is_named_with_the_newest_whole_one(
         assert "epoch_2.pth" in line and "epoch_1.pth" in line
 
 
+@pytest.fixture
+def lacking(trained) -> Path:
+    """A checkpoint in which the first weight of the model is missing, as of another model."""
+    checkpoint = torch.load(trained / "epoch_2.pth", weights_only=True)
+    checkpoint["state_dict"].pop(next(iter(checkpoint["state_dict"])))
+    path = trained.parent / "lacking.pth"
+    torch.save(checkpoint, path)
+    return path
+
+
+def test_weights_of_another_model_are_neither_tested_nor_resumed(
+    tool, train, toy_config, lacking, tmp_path, fails_with
+):
+    work = ["--work-dir", tmp_path / "other"]
+    assert "does not fit" in fails_with(tool("test").main, toy_config, lacking, *work)
+    assert "does not fit" in fails_with(train.main, toy_config, "--resume", lacking, *work)
+    assert not list((tmp_path / "other").glob("**/*.pth"))
+
+
+def test_a_run_may_begin_with_a_part_of_the_weights(train, toy_config, lacking, tmp_path):
+    argv = [str(toy_config), "--work-dir", str(tmp_path / "tuned"), "--cfg-options"]
+    train.main([*argv, f"load_from={lacking}"])
+    assert (tmp_path / "tuned/epoch_2.pth").is_file()
+
+
 @pytest.mark.parametrize(
     "argv, says",
     [

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _start import check_weights, read_weights
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import check_checkpoint
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def load_run(path: Path, options: Mapping[str, Any] | None = None) -> Run:
         AusamError: for a file that is missing or truncated, without a configuration, or whose
             weights do not fit it.
     """
-    check_checkpoint(path)
+    read_weights(path)  # refuses what is no checkpoint
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     meta = checkpoint.get("meta") or {}
     if not meta.get("cfg"):
@@ -76,11 +76,12 @@ def load_run(path: Path, options: Mapping[str, Any] | None = None) -> Run:
         importlib.import_module(name)
     init_default_scope(cfg.get("default_scope", "mmengine"))
     model = MODELS.build(cfg.model)
-    missing, unexpected = model.load_state_dict(checkpoint["state_dict"], strict=False)
-    if missing or unexpected:
+    check_weights(model, path, "its own configuration, as --cfg-options has changed it")
+    _, unexpected = model.load_state_dict(checkpoint["state_dict"], strict=False)
+    if unexpected:
         raise AusamError(
-            f"the weights in {path} do not fit its configuration: {(missing + unexpected)[0]} is "
-            f"{'missing' if missing else 'too many'}; the checkpoint was put together by hand"
+            f"{path} does not fit its own configuration: the model has no {unexpected[0]}; the "
+            "checkpoint was put together by hand"
         )
     selection = (checkpoint.get("ausam") or {}).get("selection")
     return Run(path, cfg, model.eval(), int(meta.get("epoch", 0)), selection)

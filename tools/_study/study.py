@@ -128,6 +128,8 @@ def load_study(path: str | Path) -> Study:
     missing = [name for name in _REQUIRED if name not in said]
     if missing:
         raise AusamError(f"study {path} does not say {', '.join(missing)}")
+    if not list(said["seeds"]):
+        raise AusamError(f"study {path} has no seeds; a run needs one, seeds = range(5) has five")
     arms = {name: _arm(path, name, settings) for name, settings in said["arms"].items()}
     unknown = [name for name in said["references"] if name not in arms]
     if unknown:

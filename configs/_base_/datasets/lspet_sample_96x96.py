@@ -2,23 +2,10 @@
 
 _base_ = ["./lspet_sample.py"]
 
-codec = dict(type="SimCCLabel", input_size=(96, 96), sigma=6.0, simcc_split_ratio=2.0)
-
-train_pipeline = [
-    dict(type="LoadPoseImage"),
-    dict(type="GetBBoxCenterScale"),
-    dict(type="RandomFlip", direction="horizontal"),
-    dict(type="RandomBBoxTransform", shift_prob=0.0, scale_factor=(0.75, 1.25), rotate_factor=30.0),
-    dict(type="TopdownAffine", input_size=codec["input_size"]),
-    dict(type="GenerateTarget", encoder=codec),
-    dict(type="PackPoseInputs"),
-]
-val_pipeline = [
-    dict(type="LoadPoseImage"),
-    dict(type="GetBBoxCenterScale"),
-    dict(type="TopdownAffine", input_size=codec["input_size"]),
-    dict(type="PackPoseInputs"),
-]
+codec = dict(_base_.codec, input_size=(96, 96), sigma=6.0)
+train_pipeline, val_pipeline = _base_.train_pipeline, _base_.val_pipeline
+train_pipeline[-3].input_size = val_pipeline[-2].input_size = codec["input_size"]
+train_pipeline[-2].encoder = codec
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
 test_dataloader = val_dataloader

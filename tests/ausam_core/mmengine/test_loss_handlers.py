@@ -8,7 +8,6 @@ import types
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,14 +15,8 @@ from ausam_core import AusamError, PerSampleLossRecorder
 from ausam_core.per_sample_loss import find_handler
 from tests.ausam_core.mmengine.tiny import HALF, Net, hook_of, train
 
+pytestmark = pytest.mark.usefixtures("pose_scope")
 N, K, BINS = 5, 4, 12
-
-
-@pytest.fixture(autouse=True)
-def pose_scope():
-    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
-    with DefaultScope.overwrite_default_scope("mmpose"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import importlib
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from torch import nn
 
 import ausam_core.mmengine  # noqa: F401  registers
 from ausam_core import PerSampleLossRecorder
 
+pytestmark = pytest.mark.usefixtures("pose_scope")
 N, K = 3, 17
 SIMCC = dict(type="SimCCLabel", input_size=(192, 256), sigma=6.0, simcc_split_ratio=2.0)
 MSE = dict(type="KeypointMSELoss", use_target_weight=True)
@@ -119,13 +119,6 @@ HEADS = {
         STAGES,
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def pose_scope():
-    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
-    with DefaultScope.overwrite_default_scope("mmpose"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ausam_core.mmengine import AUSAMHook
+from ausam_core.mmengine.random_state import capture_random_state
 from tests.ausam_core.mmengine.killed import CASES, folder, make
 from tests.ausam_core.mmengine.tiny import (
     HALF,
@@ -71,6 +72,18 @@ def test_killed_and_resumed_equals_never_killed(name, killed, tmp_path):
         [s.state_dict() for s in resumed.param_schedulers],
         [s.state_dict() for s in whole.param_schedulers],
     )
+
+
+def test_killed_after_its_last_checkpoint_it_ends_with_the_same_random_state(tmp_path):
+    """Nothing is left to train, so no epoch restores what the evaluation of the last one moved."""
+    settings = dict(
+        model=Net(dropout=0.3), hooks=[dict(type="AUSAMHook")], selection=HALF, val=True, save=True
+    )
+    train(tmp_path, epochs=2, **settings)
+    expected = capture_random_state()
+    resumed = train(tmp_path, epochs=2, resume=True, **settings)
+    assert resumed.epoch == 2 and resumed.iter == 6
+    assert same(capture_random_state(), expected)
 
 
 def test_dropout_and_augmentation_would_have_shown_a_difference(killed, tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from tasks.pose import bfloat16
 
+pytestmark = pytest.mark.usefixtures("pose_scope")
 CONFIGS = Path(__file__).parents[3] / "configs"
 CODEC = dict(input_size=(32, 32), sigma=2.0)
 SIMCC = dict(type="SimCCLabel", simcc_split_ratio=2.0, **CODEC)
@@ -22,13 +22,6 @@ HEADS = {
     "RegressionHead": ({}, dict(type="RegressionLabel", input_size=(32, 32))),
     "RLEHead": ({}, dict(type="RegressionLabel", input_size=(32, 32))),
 }
-
-
-@pytest.fixture(autouse=True)
-def pose_scope():
-    """Runners of other tests leave a default scope behind, in which MMPose's names are unknown."""
-    with DefaultScope.overwrite_default_scope("mmpose"):
-        yield
 
 
 def head_and_batch(kind: str):
