@@ -1,7 +1,8 @@
 """The style ``qdq``: the standard form, with QuantizeLinear and DequantizeLinear, for other tools.
 
 The same numbers as the integer network in another order of roundings, so a code may flip now and
-then.
+then. Weights of 2 and 4 bits and codes of 4 bits lie in types of their own; the form in 8 bits is
+:mod:`tasks.qat.deploy.qcdq`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Qdq(Emitter):
 
     def codes(self, node: fx.Node, module: ToCodes, values: str) -> str:
         grid, name = module.grid, node.target
-        bits = 4 if grid.bits == 4 and self.weights == "int2" else 8
+        bits = 4 if grid.bits == 4 else 8
         kind = f"{'' if grid.signed else 'u'}int{bits}"
         if Grid(bits, grid.signed) != grid:  # the type holds more than the grid does
             edges = [(end, getattr(grid, end) * module.step) for end in ("low", "high")]

@@ -53,7 +53,9 @@ def test_qdq_agrees_on_the_best_class(kind, policy, weights):
     found = run(to_onnx(deployed, SHAPE, "qdq", weights), inputs)
     expected = deployed(inputs)
     assert (found.argmax(1) == expected.argmax(1)).float().mean() >= 0.98
-    assert ((found - expected).abs().amax(1) < 1e-5).float().mean() > 0.9
+    # in 8 bits a bias is a whole unit of weights that fill the type: more codes flip, by one
+    near = 0.01 if (policy.weight_bits, weights) == (8, "int8") else 1e-5
+    assert ((found - expected).abs().amax(1) < near).float().mean() > 0.9
 
 
 def test_a_convolution_beyond_fp32_is_summed_in_int32():

@@ -1,0 +1,122 @@
+"""The qdq file in 8 bits: ONNX Runtime computes it in integers, and codes are those trained."""
+
+import collections
+
+import pytest
+import torch
+from torch import nn
+
+from tasks.qat.calibration import calibrate
+from tasks.qat.convert import convert
+from tasks.qat.deploy.export import to_onnx, with_inner_names
+from tasks.qat.deploy.integer import Accumulate, Rescale
+from tasks.qat.deploy.lower import lower
+from tasks.qat.deploy.qcdq import integers
+from tasks.qat.deploy.verify import compare_codes
+from tasks.qat.grid import Grid
+from tasks.qat.policy import Policy
+from tests.tasks.qat.nets import build, images, quantized
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+SHAPE = (3, 12, 12)
+
+
+def relu6(kind):
+    """The float network with ReLU6, whose border lies within the grid."""
+    net = build(kind)
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.ReLU):
+            net.set_submodule(name, nn.Hardtanh(0.0, 0.8))
+    return net
+
+
+def network(kind, policy):
+    if kind != "relu6":
+        return quantized(kind, policy)
+    found = convert(relu6("depthwise"), policy)
+    calibrate(found, [images(seed=200)])
+    return found.eval()
+
+
+def optimised(model, tmp_path):
+    """How many operators of each kind ONNX Runtime runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3  # that such a file depends on the machine is known
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    graph = onnx.load(options.optimized_model_filepath).graph
+    return collections.Counter(node.op_type for node in graph.node)
+
+
+@pytest.mark.parametrize(
+    ("kind", "integer", "real"), [("residual", 2, 4), ("depthwise", 4, 1), ("relu6", 4, 1)]
+)
+def test_each_convolution_whose_result_is_quantized_runs_on_integers(kind, integer, real, tmp_path):
+    model = to_onnx(lower(network(kind, Policy())), SHAPE, "qdq", "int8")
+    found = optimised(model, tmp_path)
+    assert found["QLinearConv"] == integer
+    assert found["Conv"] + found["FusedConv"] == real
+    assert not {"Mul", "Cast", "Relu"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "share"),
+    [
+        ("residual", Policy(), 0),
+        ("depthwise", Policy(first_last="same"), 0),
+        ("relu6", Policy(3, 3, first_last="same"), 0),
+        ("depthwise", Policy(4, 4, first_last="same"), 2e-3),  # fewer factors to choose from
+    ],
+)
+def test_codes_do_not_flip_where_weights_leave_room_in_8_bits(kind, policy, share):
+    deployed = lower(network(kind, policy))
+    model, inner = with_inner_names(deployed, SHAPE, "qdq", "int8")
+    x = images(64, seed=5)
+    found, _ = compare_codes(deployed, model, inner, x, x)
+    assert {name: differ for name, (differ, of) in found.items() if differ > share * of} == {}
+
+
+@pytest.mark.parametrize(("code", "gain"), [(127, 1.0), (-128, -1.0)])
+def test_sums_in_8_bits_do_not_saturate(code, gain):
+    """The largest codes everywhere, where x86 without VNNI is cut off at 32767; and the code that
+    int8 does not have with the other sign."""
+    first, norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+    nn.init.constant_(norm.weight, gain)
+    net = convert(nn.Sequential(first, norm, nn.ReLU(), nn.Conv2d(4, 4, 1)), Policy(8, 8)).eval()
+    calibrate(net, [images().abs()])
+    step = net.steps()["0"]
+    with torch.no_grad():
+        net.body.get_submodule("0").weight.copy_(code * step.view(-1, 1, 1, 1))
+        net.activations()["activations.3"].step.fill_(float(step.max()) * 400)
+    deployed = lower(net)
+    model, inner = with_inner_names(deployed, SHAPE, "qdq", "int8")
+    x = 10 * images(4).abs()
+    found, apart = compare_codes(deployed, model, inner, x, x)
+    differ, total = found["activations.3"]
+    assert apart <= 1 and differ < 0.01 * total
+    assert deployed.get_submodule("0.accumulate").codes.unique().tolist() == [code]
+
+
+def layer(multiplier, offset):
+    codes = torch.tensor([[-2.0, 1.0, 1.0, 0.0], [1.0, 1.0, -1.0, -2.0]])
+    affine = Rescale(torch.tensor(multiplier), torch.tensor(offset), behind_sums=True, axis=-1)
+    return Accumulate(codes, Grid(2, True), Grid(4, False), None), affine
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "offset"),
+    [([0.013, -0.0071], [0.2, 0.3]), ([1e-12, 0.0], [0.4, -0.7]), ([0.01, 0.02], [0.0, 100.0])],
+)
+def test_integers_are_the_affine_map_of_the_sums(multiplier, offset):
+    module, affine = layer(multiplier, offset)
+    borders = (torch.arange(15).double() + 0.5) * 0.03
+    codes, bias, unit = integers(module, affine, borders)
+    assert codes.abs().max() <= 127 and (unit > 0).all() and bias.abs().max() <= 2**30
+    inputs = torch.randint(16, (500, 4), generator=torch.Generator().manual_seed(0))
+    expected = affine(module(inputs.float()))
+    found = unit * (inputs.double() @ codes.T + bias)
+    assert torch.equal(torch.bucketize(found, borders), torch.bucketize(expected, borders))
+    assert torch.allclose(found, expected, atol=0.02)
