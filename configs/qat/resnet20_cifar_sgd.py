@@ -1,7 +1,7 @@
 """Not in Table 6: ResNet-20, row QAT+SGD, from published float weights.
 
-The float weights are those of akamaster/pytorch_resnet_cifar10 (91.7 %), as arrays by name; images
-are normalised as they were for these.
+The float weights are those of akamaster/pytorch_resnet_cifar10 (91.7 %), of which
+`tools/import_weights.py` makes a checkpoint; images are normalised as they were for these.
 """
 
 _base_ = [
@@ -14,5 +14,5 @@ _base_ = [
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 model = dict(
     data_preprocessor={**_base_.data_preprocessor, **data_preprocessor},  # noqa: F821
-    float_checkpoint="data/resnet20_cifar10.npz",
+    float_checkpoint="data/checkpoints/resnet20_cifar10.pth",
 )
