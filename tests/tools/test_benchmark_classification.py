@@ -53,6 +53,7 @@ def test_scale_shows_the_cost_for_every_size(tmp_path, capsys):
     assert "|      20,000 |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_quantized_runs_say_what_a_step_is_made_of(tmp_path, capsys):
     out = tmp_path / "speed.json"
     main(

@@ -158,6 +158,7 @@ def test_lengths_that_are_none_are_refused(quickstart, fails_with, argv, says):
     assert says in fails_with(quickstart.main, *argv)
 
 
+@pytest.mark.slow
 def test_the_next_steps_work_as_printed(finished, tmp_path):
     """From the repository, as after quickstart.sh; what they write goes into a copy of it."""
     root = tmp_path / "repository"

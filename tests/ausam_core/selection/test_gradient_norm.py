@@ -211,13 +211,13 @@ def test_importance_weights_make_the_expected_mean_that_of_the_whole_batch():
     selection = GradientNormSelection(16, importance=True, start_epoch=0)
     selection.scores.record(range(16), torch.arange(16.0))
     selection.end_epoch()
-    g, losses, draws = generator(), torch.arange(16.0) ** 2, 20_000
+    g, losses, draws = generator(), torch.arange(16.0) ** 2, 4_000
     total = 0.0
     for _ in range(draws):
         batch = selection.choose(list(range(16)), 1, g)
         assert batch.weights.loss == "both"
         total += float((losses[batch.indices] * batch.weights.values).mean())
-    assert total / draws == pytest.approx(float(losses.mean()), rel=0.01)
+    assert total / draws == pytest.approx(float(losses.mean()), rel=0.02)
 
 
 def test_a_sample_beyond_the_data_set_is_named():
