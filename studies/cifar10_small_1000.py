@@ -2,8 +2,8 @@
 
 Top-1 on the whole test set of CIFAR-10 after training on its first 1,000 images, at 16 x 16, a
 residual network of 75,000 parameters (`configs/studies/cifar10_1000.py`). Every arm spends as many
-sample passes as 120 epochs of SGD, in which SGD fits the training images; arms at 2 spend twice as
-many, which is what SAM costs where it trains as many epochs as SGD.
+sample passes as 120 epochs of SGD; arms at 2 spend twice as many, which is what SAM costs where it
+trains as many epochs as SGD.
 """
 
 from studies.shared.cifar10_small import arms_at
