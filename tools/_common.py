@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ if str(ROOT) not in sys.path:
 # Before torch is loaded. OpenMP's threads wait for each other by spinning; where loader workers or
 # other programs share the cores, two spin for what the third would do: ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# MMEngine imports it, and our pin of setuptools keeps it there (tools/requirements/base.txt).
+warnings.filterwarnings("ignore", "pkg_resources is deprecated")
 
 import torch  # noqa: E402
 from _preflight import settle_workers  # noqa: E402
