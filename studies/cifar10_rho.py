@@ -16,3 +16,8 @@ arms = {
     for value in (0.025, 0.05, 0.1, 0.2)
 }
 references = ["rho_0_1"]
+
+limits = """
+The smallest of the radii is the best, so the best one may be smaller still: at SGD's cost SAM
+trains half the epochs, and a large radius costs it more than it gives. Two seeds.
+"""
