@@ -2,7 +2,7 @@
 
 In training they lag behind the weights, under AUSAM they come from selected samples, which are
 harder than the others, and in quantized training a code that flips moves a whole channel. So they
-are estimated again on some batches before an evaluation (Nagel et al., "Overcoming Oscillations in
+are estimated afresh on some batches before an evaluation (Nagel et al., "Overcoming Oscillations in
 Quantization-Aware Training", 2022, section 4.1; Izmailov et al., "Averaging Weights Leads to Wider
 Optima", 2018, after averaging)::
 

@@ -80,7 +80,7 @@ class ExactResumeHook(Hook):
     def after_train(self, runner: Runner) -> None:
         if self._state is not None:
             # Where only the end of the run was left to do, no epoch has restored it; and whatever
-            # follows in the same process shall not depend on what the last validation drew.
+            # follows in the same process must not depend on what the last validation drew.
             restore_random_state(self._state)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

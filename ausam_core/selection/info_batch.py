@@ -31,7 +31,7 @@ from ausam_core.step_result import StepResult
 
 
 class InfoBatchSelection(ScoredSelection):
-    """Prunes samples with a small loss, again in each epoch.
+    """Prunes samples with a small loss, by a new draw in each epoch.
 
     The number of batches changes from epoch to epoch: count a learning-rate schedule in epochs.
 
