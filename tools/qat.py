@@ -9,9 +9,11 @@
 `--target openvino` and `--target portable` one that other engines read, `--style qdq` the standard
 form for tools that quantize further. `verify` ends with code 1 where a promise is broken; of a pose
 network (configs/qat/simcc_*) it prints PCKh of the float network, the training graph and the file.
-`diagnose` prints the rank correlation of AUSAM's score with the true gradient norm, for both places
-that ε can be added to: latent weights, Q(w + ε), and quantized ones, Q(w) + ε. onnx and onnxruntime
-are in the extra `export`: pip install "ausam[export]".
+`report` also times the files in turn, beside the float network's and that of ONNX Runtime's own
+quantizer, where onnxruntime is installed; `--no-speed` leaves that out. `diagnose` prints the rank
+correlation of AUSAM's score with the true gradient norm, for both places that ε can be added to:
+latent weights, Q(w + ε), and quantized ones, Q(w) + ε. onnx and onnxruntime are in the extra
+`export`: pip install "ausam[export]".
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import sys
 from pathlib import Path
 
 import torch
-from _common import run_tool
-from mmengine.config import DictAction
+from _common import Options, run_tool
+from _qat_speed import files, installed, time_files, to_rows
+from _qat_speed import to_text as speed_text
 
 from ausam_core.errors import AusamError
 from tasks.qat.deploy.engines import ENGINES, TARGETS, form_of
@@ -61,6 +64,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     check.add_argument("--engine", choices=ENGINES, default="onnxruntime", help="what runs it")
     describe = commands.add_parser("report", help="bits, sizes, codes and noise, layer by layer")
     describe.add_argument("-o", "--out", help="folder for report.txt, report.json and report.png")
+    describe.add_argument(
+        "--no-speed", dest="speed", action="store_false", help="do not time the network's files"
+    )
     diagnosis = commands.add_parser("diagnose", help="scores of AUSAM against gradient norms")
     diagnosis.add_argument("--images", type=int, default=256, help="how many training images")
     diagnosis.add_argument("--batch-size", type=int, default=64)
@@ -72,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         command.add_argument(
             "--cfg-options",
             nargs="+",
-            action=DictAction,
+            action=Options,
             metavar="KEY=VALUE",
             help="settings of the checkpoint's configuration to override: where data is, say",
         )
@@ -137,14 +143,17 @@ def describe(args: argparse.Namespace) -> int:
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise AusamError(f"{folder} is not empty; choose another folder")
     model = load_quantized(args.checkpoint, args.cfg_options)
-    images, _, _ = next(data_of(model).test_batches(model, images=1))
+    images, _, _ = next(data_of(model).test_batches(model, images=16))
     layers = layer_reports(model.net, tuple(images.shape[1:]))
-    text = to_text(model.net, layers)
+    text, facts = to_text(model.net, layers), to_dict(model.net, layers)
+    if args.speed and installed():
+        facts["speed"] = to_rows(time_files(files(model.net, images), images))
+        text += "\n" + speed_text(facts["speed"], len(images))
     print(text)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.txt").write_text(text + "\n")
-        (folder / "report.json").write_text(json.dumps(to_dict(model.net, layers), indent=1))
+        (folder / "report.json").write_text(json.dumps(facts, indent=1))
         draw(layers, folder / "report.png")
     return 0
 

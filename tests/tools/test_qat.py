@@ -81,12 +81,23 @@ def test_a_file_that_was_tampered_with_ends_with_code_one(qat, exported, tmp_pat
 
 
 def test_the_report_is_printed_and_written(qat, checkpoint, tmp_path, capsys):
-    qat.main(["report", str(checkpoint), "-o", str(tmp_path / "report")])
+    qat.main(["report", str(checkpoint), "--no-speed", "-o", str(tmp_path / "report")])
     text = capsys.readouterr().out
     assert "layer4.1.conv2" in text and "W2A4" in text
     assert (tmp_path / "report/report.txt").read_text() == text
     assert len(json.loads((tmp_path / "report/report.json").read_text())["layers"]) == 21
     assert (tmp_path / "report/report.png").stat().st_size > 10_000
+
+
+def test_the_report_times_the_files_beside_the_float_one(qat, checkpoint, tmp_path, capsys):
+    qat.main(["report", str(checkpoint), "-o", str(tmp_path / "report")])
+    rows = json.loads((tmp_path / "report/report.json").read_text())["speed"]
+    names = [row["file"] for row in rows]
+    assert names == ["float", "exact, int2", "qdq, int8", "ONNX Runtime's own QDQ"]
+    assert rows[0]["ratio_to_float"] == 1
+    assert all(0 < row["ms_low"] <= row["ms"] <= row["ms_high"] for row in rows)
+    text = capsys.readouterr().out
+    assert all(name in text for name in names)
 
 
 def test_nothing_is_overwritten(qat, checkpoint, exported, tmp_path, fails_with):
