@@ -142,3 +142,8 @@ def test_the_diagnosis_prints_a_line_for_each_place_of_epsilon(qat, checkpoint, 
 def test_the_diagnosis_refuses_fewer_images_than_a_batch(qat, checkpoint, fails_with):
     said = fails_with(qat.main, "diagnose", checkpoint, "--images", 4, "--batch-size", 16)
     assert "--images" in said
+
+
+def test_weights_of_another_size_are_refused_by_name(qat, checkpoint, fails_with):
+    said = fails_with(qat.main, "report", checkpoint, "--cfg-options", "model.net.num_classes=7")
+    assert "do not fit" in said and "(10," in said and "(7," in said

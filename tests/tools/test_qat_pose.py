@@ -30,7 +30,7 @@ def test_verify_prints_pckh_of_all_three_side_by_side(tool, checkpoint, tmp_path
     capsys.readouterr()
     qat.main(["verify", str(path)])
     said = capsys.readouterr().out
-    assert "logits equal to the bit on 12 of 12 images" in said
+    assert "outputs equal to the bit on 12 of 12 images" in said
     lines = [line for line in said.splitlines() if line.startswith("PCKh@0.5 of the")]
     assert [line.split("the ")[1].rsplit(maxsplit=2)[0] for line in lines] == [
         "float network",

@@ -43,9 +43,10 @@ class Verification:
             codes of its input (the other styles).
         apart: by how much a code differs at most (not ``exact``).
         images: how many were run.
-        equal: on how many the logits are equal to the bit.
-        largest: the largest difference of a logit.
-        agreement: share of images on which both choose one class.
+        classes: whether the network gives class scores, ``[N, classes]``.
+        equal: on how many images the outputs are equal to the bit.
+        largest: the largest difference of an output.
+        agreement: share of images on which both have their largest output at one place.
         metric: what ``accuracy`` counts.
         accuracy: of the training graph, the integer network and the file, in percent.
         broken: the promises that were not kept, each as a sentence.
@@ -57,6 +58,7 @@ class Verification:
     layers: dict[str, tuple[int, int]] = field(default_factory=dict)
     apart: int = 0
     images: int = 0
+    classes: bool = True
     equal: int = 0
     largest: float = 0.0
     agreement: float = 0.0
@@ -130,7 +132,8 @@ def verify(
             else:
                 found.layers, found.apart = compare_codes(deployed, model, inner, *pair)
         answers = [flat_outputs(a) for a in (network(images), deployed(images), run(given))]
-        if answers[0][0].dim() == 2:  # class scores
+        found.classes = answers[0][0].dim() == 2
+        if found.classes:
             for name, outputs in zip(names, answers, strict=True):
                 right[name] += int((outputs[0].argmax(1) == labels).sum())
         ours, theirs = (torch.cat([o.flatten(1) for o in outputs], 1) for outputs in answers[1:])
@@ -243,16 +246,23 @@ def report(found: Verification) -> str:
         lines.append(f"  {what} of {name:<24} {differ:>8} of {total:>9} differ")
     differ, total = (sum(counts) for counts in zip(*found.layers.values(), strict=True))
     lines.append(f"{what} that differ: {100 * differ / total:.4f} %")
-    lines.append(f"logits equal to the bit on {found.equal} of {found.images} images")
-    lines.append(f"largest difference of a logit: {found.largest:.3g}")
-    lines.append(f"same class on {100 * found.agreement:.2f} % of the images")
+    output, choice = _words(found)
+    lines.append(f"{output}s equal to the bit on {found.equal} of {found.images} images")
+    lines.append(f"largest difference of a value: {found.largest:.3g}")
+    lines.append(f"same {choice} on {100 * found.agreement:.2f} % of the images")
     if any(found.accuracy.values()):
         lines += [f"{found.metric} of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
     lines += [f"BROKEN: {sentence}" for sentence in found.broken]
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 
 
+def _words(found: Verification) -> tuple[str, str]:
+    """What an output is called, and what its largest value chooses."""
+    return ("logit", "class") if found.classes else ("output", "place of the largest value")
+
+
 def _broken(found: Verification, to_the_bit: bool) -> list[str]:
+    output, choice = _words(found)
     broken = [*found.training.broken[:3], *found.differences[:10]]
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
@@ -261,9 +271,10 @@ def _broken(found: Verification, to_the_bit: bool) -> list[str]:
             broken.append(f"the sums of layer {name} differ first ({differ} of {total})")
             break
     if to_the_bit and found.equal != found.images:
-        broken.append(f"the logits differ on {found.images - found.equal} images")
+        broken.append(f"the {output}s differ on {found.images - found.equal} images")
     if found.style == "portable" and found.apart > 1:
         broken.append(f"a code is {found.apart} from that of the integer network, more than one")
     if found.agreement < AGREEMENT:
-        broken.append(f"the class is another on {100 * (1 - found.agreement):.2f} % of the images")
+        share = 100 * (1 - found.agreement)
+        broken.append(f"the {choice} is another on {share:.2f} % of the images")
     return broken

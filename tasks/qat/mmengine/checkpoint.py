@@ -52,7 +52,15 @@ def load_quantized(path: str | Path, options: Mapping[str, Any] | None = None) -
         )
     init_default_scope(cfg.get("default_scope", "mmengine"))
     model = MODELS.build({**cfg.model, "from_scratch": False})  # weights are in the checkpoint
-    missing, unexpected = model.load_state_dict(checkpoint["state_dict"], strict=False)
+    weights = checkpoint["state_dict"]
+    for name, here in model.state_dict().items():
+        if name in weights and weights[name].shape != here.shape:
+            raise AusamError(
+                f"the weights in {path} do not fit its configuration: {name} is "
+                f"{tuple(weights[name].shape)} in it and {tuple(here.shape)} in the network; was a "
+                "size changed with --cfg-options?"
+            )
+    missing, unexpected = model.load_state_dict(weights, strict=False)
     if missing or unexpected:
         raise AusamError(
             f"the weights in {path} do not fit its configuration: {(missing + unexpected)[0]} is "
