@@ -163,3 +163,9 @@ def test_two_processes_train_under_torchrun(toy_config, tmp_path):
     done = bash("dist_train.sh", str(toy_config), "2", "--work-dir", str(work), **env)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (work / "epoch_2.pth").is_file()
+
+
+def test_the_quickstart_says_what_it_takes_before_it_installs_anything(fake):
+    said = bash("quickstart.sh", "--help", **fake)
+    assert said.returncode == 0 and "--minutes" in said.stdout and "--again" in said.stdout
+    assert not Path(fake["AUSAM_VENV"]).exists()
