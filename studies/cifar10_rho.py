@@ -13,6 +13,6 @@ arms = {
     f"rho_{str(value).replace('.', '_')}": dict(
         label=f"SAM, ρ = {value}", method=dict(type="SAM", rho=value), times=2
     )
-    for value in (0.05, 0.1, 0.2)
+    for value in (0.05, 0.1, 0.2, 0.4)
 }
 references = ["rho_0_1"]
