@@ -9,7 +9,7 @@ trains as many epochs as SGD.
 from studies.shared.cifar10_small import arms_at
 
 # Chosen once, for SAM, by studies/cifar10_rho.py on training images that no run here sees.
-RHO = 0.1
+RHO = 0.2
 
 config = "configs/studies/cifar10_2500.py"
 samples = 2_500

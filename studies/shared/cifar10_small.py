@@ -29,6 +29,9 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
         "late_random": dict(
             label="random half, last quarter", method=sam, selection=HALF, start=0.75
         ),
+        "late_random_half": dict(
+            label="random half, last half", method=sam, selection=HALF, start=0.5
+        ),
         "late_ausam": dict(label="AUSAM, last quarter", method=sam, selection=AUSAM, start=0.75),
         "late_el2n": dict(
             label="half by EL2N, last quarter", method=sam, selection=EL2N, start=0.75
