@@ -5,11 +5,17 @@ each other class alike (`configs/studies/cifar10_noisy.py`); scores on training 
 these labels. "Wrong labels chosen": their share among the samples of batches that were chosen from.
 """
 
-from studies.cifar10_small_2500 import KEPT, RHO, budget, metric, samples  # noqa: F401
+from studies.cifar10_small_2500 import (  # noqa: F401
+    KEPT,
+    RHO,
+    budget,
+    metric,
+    references,
+    samples,
+)
 from studies.cifar10_small_2500 import arms as all_arms
 
 config = "configs/studies/cifar10_noisy.py"
 seeds = range(5)
 rho = RHO
-references = ["sgd", "sam"]
-arms = {name: all_arms[name] for name in KEPT if all_arms[name].get("times", 1) == 1}
+arms = {name: all_arms[name] for name in KEPT}

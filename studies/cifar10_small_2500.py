@@ -22,5 +22,15 @@ rho = RHO
 arms = arms_at(RHO)
 
 # What the larger and the noisy data are tried with, and what gets all seeds here: SGD, SAM, a
-# random half and AUSAM, and what two seeds of every arm say is worth it.
-KEPT = ("sgd", "sam", "random", "ausam", "late_sam", "late_random", "late_ausam", "split", "sam_2")
+# random half and AUSAM, and what the first seeds say is worth it.
+KEPT = (
+    "sgd",
+    "sam",
+    "random",
+    "ausam",
+    "late_random",
+    "late_random_half",
+    "late_ausam",
+    "split",
+    "sam_2",
+)

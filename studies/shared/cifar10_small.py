@@ -37,6 +37,14 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
             label="half by EL2N, last quarter", method=sam, selection=EL2N, start=0.75
         ),
         "split": dict(label="¾ kept, ⅓ of it ascends", method=split, selection=THREE_QUARTERS),
+        "split_ninth": dict(
+            label="⁹⁄₁₀ kept, ⅑ of it ascends",
+            method=dict(type="SAM", rho=rho, ascent=1 / 9),
+            selection=dict(type="UniformSelection", alpha=0.9),
+        ),
+        "ausam_split": dict(
+            label="¾ by AUSAM, ⅓ of it ascends", method=split, selection=dict(AUSAM, alpha=0.75)
+        ),
         "late_split": dict(
             label="¾ kept, ⅓ ascends, last quarter",
             method=split,
