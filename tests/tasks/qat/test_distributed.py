@@ -91,3 +91,13 @@ def test_batch_norm_counts_an_update_once_however_many_passes_and_ranks(ranks):
     }
     before = int(build().bn1.num_batches_tracked)
     assert counts == {before + UPDATES}
+
+
+def test_held_weights_stand_still_on_both_ranks_and_the_rest_stays_equal(ranks):
+    (before, a), (_, b) = (rank["held"] for rank in ranks)
+    assert differing(a, b) == set()
+    layers = {
+        name.removesuffix(".weight") for name in a if a[name].dim() > 1 and "grids" not in name
+    }
+    stands = {f"{layer}.{part}" for layer in layers for part in ("weight", "step")}
+    assert differing(before, a) == a.keys() - stands - {"grids"}

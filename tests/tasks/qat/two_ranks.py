@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from ausam_core import SAM, GradientNormSelection, SelectiveBatchSampler
-from tasks.qat import STEPS, adapt_to_method, calibrate, quantize
+from tasks.qat import STEPS, adapt_to_method, calibrate, hold_weights, quantize
 from tasks.qat.network import QuantizedNetwork
 from tests.tasks.qat.nets import CLASSES, build, images
 
@@ -64,6 +64,21 @@ def on_batches(build: Callable[[], nn.Module], share: slice, wrapped: bool) -> S
     return network.state_dict()
 
 
+def held() -> tuple[State, State]:
+    """Two updates of everything, the state then, and that after two with held weights."""
+    network = calibrated(build())
+    model = DistributedDataParallel(network, find_unused_parameters=True)
+    method = sam(network, model)
+    states = []
+    for update in range(UPDATES):
+        if update == UPDATES // 2:
+            states.append({name: value.clone() for name, value in network.state_dict().items()})
+            hold_weights(network)
+        x, y = (part[dist.get_rank() :: 2] for part in batch(update))
+        method.step(lambda x=x, y=y: F.cross_entropy(model(x), y, reduction="none"))
+    return states[0], network.state_dict()
+
+
 def ausam(broadcast_buffers: bool) -> tuple[State, State]:
     """Two epochs of AUSAM: the state that DDP starts from, and the one at the end.
 
@@ -93,6 +108,7 @@ def main(folder: str) -> None:
     found = {
         "the same": on_batches(build, slice(None), wrapped=True),
         "half each": on_batches(without_norm, slice(rank, None, 2), wrapped=True),
+        "held": held(),
         "AUSAM": ausam(broadcast_buffers=True),
         "AUSAM, statistics apart": ausam(broadcast_buffers=False),
     }
