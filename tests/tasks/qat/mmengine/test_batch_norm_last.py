@@ -4,11 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.optim.scheduler import CosineRestartLR
 from torch.nn.parallel import DistributedDataParallel
 
 from ausam_core.errors import AusamError
+from ausam_core.schedule import first_epoch
 from tasks.qat.mmengine import BatchNormLastHook
-from tests.tasks.qat.mmengine.runs import Kill, config, same, train
+from tests.tasks.qat.mmengine.runs import ROOT, Kill, config, same, train
 from tests.tasks.qat.nets import quantized
 
 EPOCHS, FIRST = 4, 2
@@ -87,3 +90,21 @@ def test_a_distributed_wrapper_that_waits_for_every_gradient_is_refused():
     runner = SimpleNamespace(model=wrapper, max_epochs=4, epoch=0)
     with pytest.raises(AusamError, match="set find_unused_parameters=True in the config"):
         BatchNormLastHook().before_train(runner)
+
+
+def test_in_the_config_the_learning_rate_begins_again_with_batch_norm_alone():
+    cfg = Config.fromfile(ROOT / "configs/qat/resnet20_cifar_sgd_bn_last.py")
+    hook = cfg.custom_hooks[-1]
+    assert [h.type for h in cfg.custom_hooks] == ["AugmentationHook", "AUSAMHook", hook.type]
+    first = first_epoch(hook.start, cfg.train_cfg.max_epochs)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.005)
+    settings = {k: v for k, v in cfg.param_scheduler[0].items() if k not in ("type", "by_epoch")}
+    settings.pop("convert_to_iter_based")
+    schedule = CosineRestartLR.build_iter_from_epoch(optimizer, epoch_length=4, **settings)
+    rates = []
+    for _ in range(4 * cfg.train_cfg.max_epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == rates[4 * first] == 0.005
+    assert max(rates[4 * first - 1], rates[-1]) < 1e-5
