@@ -117,12 +117,12 @@ def _counting_nothing(layer: nn.Module) -> Iterator[None]:
 
 
 def clean(body: fx.GraphModule) -> None:
-    """Forget assertions, with what they alone look at, and parameters that nothing uses."""
+    """Forget assertions, and what is looked at and not used: shapes in a message, parameters."""
     for node in reversed(list(body.graph.nodes)):
         if node.target is torch._assert:
             _erase(body.graph, node)
     for node in list(body.graph.nodes):
-        if node.op == "get_attr" and not node.users:
+        if not node.users and (node.op == "get_attr" or node.target is getattr):
             body.graph.erase_node(node)
 
 

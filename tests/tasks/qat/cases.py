@@ -57,7 +57,7 @@ class NormAct(nn.BatchNorm2d):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        torch._assert(x.ndim == 4, "an image")
+        torch._assert(x.ndim == 4, f"an image, found {x.ndim} dimensions")
         if self.training:
             self.num_batches_tracked.add_(1)
         statistics = self.running_mean, self.running_var

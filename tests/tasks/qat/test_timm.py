@@ -17,9 +17,7 @@ def model(name, **settings):
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3_small_050"])
 def test_networks_of_timm_in_four_bits(name):
-    # through 50 layers of random weights a code that flips in the style qdq flips many others
-    styles = ["exact"]
-    hold(trained(lambda: model(name), 32, Policy(4, 4), batch=4), 32, count=4, styles=styles)
+    hold(trained(lambda: model(name), 32, Policy(4, 4), batch=4), 32, count=4)
 
 
 def test_padding_by_the_size_of_images_is_refused_and_the_remedy_works():
