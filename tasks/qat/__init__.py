@@ -17,6 +17,7 @@ For MMEngine put `tasks.qat.mmengine` beside `tasks.classification` under a conf
 from tasks.qat.calibration import calibrate
 from tasks.qat.check import check_config
 from tasks.qat.convert import convert
+from tasks.qat.hold import hold_weights
 from tasks.qat.method import adapt_to_method
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.oscillation import Oscillation, dampen
@@ -36,6 +37,7 @@ __all__ = [
     "convert",
     "dampen",
     "export",
+    "hold_weights",
     "load_weights",
     "quantize",
 ]

@@ -10,7 +10,6 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -58,13 +57,13 @@ class Signs:
 
 
 def call_of(body: fx.GraphModule, node: fx.Node) -> Call | None:
-    """A node as an operation; ``layer`` for what has weights; None for input, output and asserts.
+    """A node as an operation; ``layer`` for what has weights; None for input and output.
 
     Raises:
         AusamError: for an operation without integer form, and for arguments that its signature does
             not have.
     """
-    if node.op in ("placeholder", "output") or node.target is torch._assert:
+    if node.op in ("placeholder", "output"):
         return None
     if node.op != "call_module":
         name = SPELLINGS.get(node.target)

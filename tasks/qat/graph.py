@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from ausam_core.errors import AusamError
+from tasks.qat.tracer import Tracer, clean
 
 _OUT_OF_PLACE = {
     operator.iadd: operator.add,
@@ -67,7 +68,11 @@ def trace(network: nn.Module) -> fx.GraphModule:
             dict of tensors; where it reads parameters outside a layer.
     """
     name = type(network).__name__
-    body, in_training = _trace_in_mode(network, False), _trace_in_mode(network, True)
+    first = Tracer()
+    in_training = _trace_in_mode(network, True, first)
+    tracer = Tracer(only=first.plain)
+    body = _trace_in_mode(network, False, tracer)
+    tracer.make_plain(body)
     if sum(node.op == "placeholder" for node in body.graph.nodes) != 1:
         raise AusamError(f"{name} must take one tensor to be quantized")
     _follow_the_mode(body, in_training, name)
@@ -106,18 +111,35 @@ def in_mode(network: nn.Module, training: bool) -> Iterator[None]:
             module.training = mode
 
 
-def _trace_in_mode(network: nn.Module, training: bool) -> fx.GraphModule:
+def _trace_in_mode(network: nn.Module, training: bool, tracer: Tracer) -> fx.GraphModule:
     name = type(network).__name__
     if type(network).__module__.startswith("torch.nn.modules") and not list(network.children()):
         network = nn.Sequential(network)  # fx does not look into a single layer
     try:
         with in_mode(network, training):
-            return fx.symbolic_trace(network)
+            body = fx.GraphModule(network, tracer.trace(network), name)
     except Exception as error:  # fx raises many kinds
+        place, remedy = _place(tracer)
         raise AusamError(
-            f"the graph of {name} cannot be traced ({error}); its forward must not branch on "
-            "values or shapes"
+            f"the graph of {name} cannot be traced ({error}{place}); its forward must not branch "
+            f"on values or shapes{remedy}"
         ) from error
+    clean(body)
+    return body
+
+
+def _place(tracer: Tracer) -> tuple[str, str]:
+    """Where tracing failed, and what to do about it there, as ends of a sentence."""
+    if tracer.where is None:
+        return "", ""
+    name, module = tracer.where
+    place = f", in {name}, a {type(module).__name__}"
+    if isinstance(module, nn.Conv2d):
+        return place, (
+            "; a convolution that pads by the size of its input has siblings with a padding of its "
+            "own: nn.Conv2d with padding=…, a network of timm with pad_type=''"
+        )
+    return place, ""
 
 
 def _follow_the_mode(body: fx.GraphModule, in_training: fx.GraphModule, name: str) -> None:

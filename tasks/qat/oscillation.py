@@ -67,19 +67,20 @@ class Oscillation:
         """Hold weights with a higher frequency at their mean code for good (paper, section 4.3).
 
         Call it after :meth:`count`. A frozen weight is put to the middle of its code, where no
-        update of its step can tip it.
+        update of its step can tip it. Weights that do not train (:mod:`tasks.qat.hold`) stay.
         """
-        self.frozen |= self.frequency > threshold
-        held = self.average.round()
         sizes = [layer.weight.numel() for layer in self._layers]
-        if sum(sizes) != len(held):
+        if sum(sizes) != len(self.frozen):
             raise AusamError("freezing needs Oscillation(…, per_layer=None), which watches all")
-        parts = zip(self._layers, held.split(sizes), self.frozen.split(sizes), strict=True)
-        for layer, codes, frozen in parts:
-            weight = layer.weights()
+        watched = [part.split(sizes) for part in (self.frequency, self.average, self.frozen)]
+        for layer, frequency, average, frozen in zip(self._layers, *watched, strict=True):
+            if not layer.weight.requires_grad:
+                continue
+            frozen.logical_or_(frequency > threshold)  # a view, as average is
+            weight, codes = layer.weights(), average.round()
             weight.copy_(torch.where(frozen, codes * layer.steps(), weight))
-        # a frozen weight's average stays what it was frozen at
-        self.average = torch.where(self.frozen, held, self.average)
+            # a frozen weight's average stays what it was frozen at
+            average.copy_(torch.where(frozen, codes, average))
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors only."""
@@ -148,6 +149,8 @@ def dampen(network: QuantizedNetwork, amount: float) -> None:
     momentum, nor ε, nor the losses that AUSAM compares. Weights outside the grid stay.
     """
     for _, layer in network.layers():
+        if not layer.weight.requires_grad:
+            continue
         weight, step = layer.weight, per_channel(layer.step, layer.weight)
         low, high = layer.grid.low * step, layer.grid.high * step
         pull = layer.codes() * step - weight

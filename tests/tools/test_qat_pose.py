@@ -51,3 +51,50 @@ def test_what_needs_pixels_or_labels_is_refused(tool, checkpoint, tmp_path, fail
     said = fails_with(main, "export", checkpoint, "--input", "pixels", "-o", out)
     assert "--input images" in said and not out.exists()
     assert "class labels" in fails_with(main, "diagnose", checkpoint)
+
+
+FORMS = {
+    "openvino": ["--target", "openvino"],
+    "portable": ["--target", "portable"],
+    "qdq": ["--style", "qdq"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_other_forms_of_both_outputs_keep_their_promises(tool, checkpoint, tmp_path, capsys, form):
+    qat, path = tool("qat"), tmp_path / "pose.onnx"
+    qat.main(["export", checkpoint, "-o", str(path), *form])
+    capsys.readouterr()
+    qat.main(["verify", str(path)])
+    said = capsys.readouterr().out
+    assert "% of the rows" in said and said.rstrip().endswith("verified")
+
+
+@pytest.mark.parametrize("target", ["openvino", "portable"])
+def test_in_openvino_they_do_too(tool, checkpoint, tmp_path, capsys, target):
+    pytest.importorskip("openvino")
+    qat, path = tool("qat"), tmp_path / "pose.onnx"
+    qat.main(["export", checkpoint, "-o", str(path), "--target", target])
+    capsys.readouterr()
+    qat.main(["verify", str(path), "--engine", "openvino"])
+    assert capsys.readouterr().out.rstrip().endswith("verified")
+
+
+def test_of_the_form_in_8_bits_few_codes_flip_in_a_network_that_is_hardly_trained(
+    tool, checkpoint, tmp_path, capsys
+):
+    """Flips there lead to others; the first layers have few."""
+    import onnx
+
+    from tasks.qat.deploy.verify import verify
+    from tasks.qat.mmengine.checkpoint import data_of, load_quantized
+
+    qat, path = tool("qat"), tmp_path / "pose.onnx"
+    qat.main(["export", checkpoint, "-o", str(path), "--style", "qdq", "--weights", "int8"])
+    model, file = load_quantized(checkpoint), onnx.load(str(path))
+    facts = {entry.key: entry.value for entry in file.metadata_props}
+    found = verify(model.net, file, facts, data_of(model).test_batches(model))
+    counts = found.layers["activations.backbone_stem_1_conv"]
+    assert counts[0] < 1e-4 * counts[1] and not found.differences and not found.training.broken
+    differ, total = (sum(pair) for pair in zip(*found.layers.values(), strict=True))
+    assert differ < 0.01 * total and found.agreement > 0.95

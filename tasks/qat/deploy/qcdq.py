@@ -74,7 +74,7 @@ class Qcdq(Qdq):
         affine = self.deployed.get_submodule(rescale.target)
         source = self.deployed.get_submodule(node.args[0].target)
         if not _has_bias(node, module):
-            weight, _ = self._reals(name, module, affine, source)
+            weight = self._real_weight(name, module, affine, source)
             turned = self.graph.add("Transpose", [weight], f"{name}.turned", perm=[1, 0])
             return self.graph.add("MatMul", [codes, turned], name)
         quantizer, clips = self._quantizer_behind(rescale)
@@ -83,7 +83,8 @@ class Qcdq(Qdq):
             borders = self._borders(quantizer)
             operands = self._integers(name, source, *integers(module, affine, borders))
         else:
-            operands = self._reals(name, module, affine, source)
+            bias = self.graph.constant(f"{name}.bias", affine.offset.cpu(), "float32")
+            operands = self._real_weight(name, module, affine, source), bias
         if module.conv is None:
             return self.graph.add("Gemm", [codes, *operands], name, transB=1)
         return self.graph.add("Conv", [codes, *operands], name, **conv_attributes(module))
@@ -147,25 +148,22 @@ class Qcdq(Qdq):
         ]
         return dequantized, self.graph.add("DequantizeLinear", inputs, f"{name}.bias", axis=0)
 
-    def _reals(
-        self, name: str, module: Accumulate, affine: Rescale, source: ToCodes
-    ) -> tuple[str, str]:
-        """Weight and bias that an engine sees as constants."""
+    def _real_weight(self, name: str, module: Accumulate, affine: Rescale, source: ToCodes) -> str:
+        """A weight that an engine sees as a constant."""
         codes = self.graph.constant(f"{name}.codes", module.codes.cpu(), "int8")
         codes = self.cast(codes, "FLOAT", f"{name}.codes_fp32")
         scale = _per_channel(affine.multiplier / source.step, module.codes).cpu()
         scale = self.graph.constant(f"{name}.step", scale, "float32")
-        bias = self.graph.constant(f"{name}.bias", affine.offset.cpu(), "float32")
-        return self.graph.add("Mul", [codes, scale], f"{name}.weight"), bias
+        return self.graph.add("Mul", [codes, scale], f"{name}.weight")
 
 
 def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A layer in whole numbers: ``unit · (codes · inputs + bias)`` is the affine map of its sums.
 
-    The bias is a rounded one. But sums are whole numbers too, so of the factors of the weight and
-    the two ways to round there is nearly always one with which no sum crosses a border that it did
-    not cross before; that one is taken. Weights of 8 bits leave no choice of the factor: there a
-    sum within half a unit of a border may fall on its other side.
+    The bias is a rounded one. But sums are whole numbers too, so of the factors of the weight, the
+    two ways to round and slightly longer or shorter units there is nearly always one with which no
+    sum crosses a border that it did not cross before; that one is taken. Where weights of 8 bits
+    leave no choice of the factor and borders are many, a sum may fall on the other side of one.
 
     Args:
         module, affine: the sums and what is behind them.
@@ -176,27 +174,63 @@ def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tens
     """
     size = affine.multiplier.abs().clamp(min=torch.finfo(torch.float32).tiny)
     offset = affine.offset
-    before = ((borders - offset[:, None]) / size[:, None]).floor()
     largest = int(module.codes.abs().max().clamp(min=1))
-    most = min(127 // largest, _ROOM // max(module.bound, 1))
+    most = max(1, min(127 // largest, _ROOM // max(module.bound, 1)))
     # the sign of the multiplier goes to the codes, but for -128: int8 has no 128
     turned = (affine.multiplier < 0) & (largest > 127)
-    best = torch.full_like(offset, torch.inf)
-    unit = bias = torch.zeros_like(offset)
-    for factor in range(max(1, most), 0, -1):
-        # a channel that BatchNorm has all but switched off gets fewer digits of its weight
-        finest = torch.maximum(size / factor, offset.abs() / _ROOM)
-        for whole in ((offset / finest).floor(), (offset / finest).ceil()):
-            rounded = whole * finest
-            after = ((borders - rounded[:, None]) / size[:, None]).floor()
-            # the error of the bias, below a unit of the sums, decides between equals
-            cost = (after != before).sum(1) + ((rounded - offset).abs() / size).clamp(max=0.9)
-            better = cost < best
-            best = torch.where(better, cost, best)
-            unit, bias = torch.where(better, finest, unit), torch.where(better, whole, bias)
-    unit, bias = torch.where(turned, -unit, unit), torch.where(turned, -bias, bias)
+    search = _Search(size, offset, borders)
+    for factor in range(most, 0, -1):
+        search.try_units(factor)
+    # a border lies up to this many sums away: what moves the farthest by one moves the others less
+    reach = (borders.abs().max() + offset.abs()) / size
+    for part in range(1, 65):
+        if not search.crossings:
+            break
+        # the codes, divided by the stretch, must still round to what they are
+        stretch = (part / 16 / reach).clamp(max=0.25 / (most * largest))
+        for sign in (1, -1):
+            search.try_units(most, 1 + sign * stretch)
+    unit = torch.where(turned, -search.unit, search.unit)
+    bias = torch.where(turned, -search.bias, search.bias)
     codes = module.codes.double() * _per_channel(affine.multiplier / unit, module.codes)
     return codes.round(), bias, unit
+
+
+class _Search:
+    """The best unit and bias so far, channel by channel.
+
+    Args:
+        size, offset: ``[out]``, of the affine map of the sums; size is positive.
+        borders: ``[codes - 1]``.
+    """
+
+    def __init__(self, size: Tensor, offset: Tensor, borders: Tensor) -> None:
+        self._size, self._offset, self._borders = size, offset, borders
+        self._before = ((borders - offset[:, None]) / size[:, None]).floor()
+        self._cost = torch.full_like(offset, torch.inf)
+        self.unit = self.bias = torch.zeros_like(offset)
+
+    @property
+    def crossings(self) -> bool:
+        """Whether in some channel a sum still crosses a border."""
+        return bool((self._cost >= 1).any())
+
+    def try_units(self, factor: int, stretch: Tensor | float = 1.0) -> None:
+        """Try the sums times ``factor``, in units that make each longer by ``stretch``."""
+        size, offset = self._size * stretch, self._offset
+        # a channel that BatchNorm has all but switched off gets fewer digits of its weight
+        finest = torch.maximum(size / factor, offset.abs() / _ROOM)
+        size = torch.where(finest > size / factor, self._size, size)
+        for whole in ((offset / finest).floor(), (offset / finest).ceil()):
+            rounded = whole * finest
+            after = ((self._borders - rounded[:, None]) / size[:, None]).floor()
+            # the error of the bias, below a unit of the sums, decides between equals
+            error = ((rounded - offset).abs() / size).clamp(max=0.9)
+            cost = (after != self._before).sum(1) + error
+            better = cost < self._cost
+            self._cost = torch.where(better, cost, self._cost)
+            self.unit = torch.where(better, finest, self.unit)
+            self.bias = torch.where(better, whole, self.bias)
 
 
 def _per_channel(values: Tensor, weight: Tensor) -> Tensor:

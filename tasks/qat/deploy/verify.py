@@ -26,7 +26,8 @@ from tasks.qat.deploy.qdq import VALUES
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
-"""The share of images on which a file must choose the class of the integer network."""
+"""The share of choices (of a class, of a place along an axis) that a file must make as the integer
+network does."""
 LAYERS_OF = 32
 """Images that are compared layer by layer; what is inside is large."""
 
@@ -46,7 +47,8 @@ class Verification:
         classes: whether the network gives class scores, ``[N, classes]``.
         equal: on how many images the outputs are equal to the bit.
         largest: the largest difference of an output.
-        agreement: share of images on which both have their largest output at one place.
+        agreement: share of choices that are the same: where along the last dimension the largest
+            output is; of class scores one an image, of SimCC's one a joint and axis.
         metric: what ``accuracy`` counts.
         accuracy: of the training graph, the integer network and the file, in percent.
         broken: the promises that were not kept, each as a sentence.
@@ -111,7 +113,7 @@ def verify(
     found = None
     names = ("training graph", "integer network", "ONNX file")
     right = dict.fromkeys(names, 0)
-    agree = 0
+    agree: list[Tensor] = []
     of_pixels = facts.get(KEY) == "pixels"
     for images, labels, pixels in batches:
         given = pixels if of_pixels else images
@@ -140,21 +142,19 @@ def verify(
         found.images += len(images)
         found.equal += int((ours == theirs).all(1).sum())
         found.largest = max(found.largest, float((ours - theirs).abs().max()))
-        agree += int(_same_choice(*answers[1:]).sum())
+        agree.append(_same_choices(*answers[1:]))
     if found is None:
         raise AusamError("there is no image to verify with; take --images 1 or more")
-    found.agreement = agree / found.images
+    found.agreement = float(torch.cat(agree).double().mean())
     found.accuracy = {name: 100 * count / found.images for name, count in right.items()}
     found.broken = _broken(found, to_the_bit=found.style == "exact" and engine == "onnxruntime")
     return found
 
 
-def _same_choice(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-    """``[N]``: whether the largest value along the last dimension is at the same place everywhere,
-    in all outputs."""
+def _same_choices(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """For each row of each output whether its largest value is at the same place; bool, flat."""
     pairs = zip(ours, theirs, strict=True)
-    same = [a.argmax(-1) == b.argmax(-1) for a, b in pairs]
-    return torch.stack([s.view(len(s), -1).all(1) for s in same]).all(0)
+    return torch.cat([(a.argmax(-1) == b.argmax(-1)).flatten() for a, b in pairs])
 
 
 def compare(model: Any, expected: Any) -> list[str]:
@@ -246,23 +246,25 @@ def report(found: Verification) -> str:
         lines.append(f"  {what} of {name:<24} {differ:>8} of {total:>9} differ")
     differ, total = (sum(counts) for counts in zip(*found.layers.values(), strict=True))
     lines.append(f"{what} that differ: {100 * differ / total:.4f} %")
-    output, choice = _words(found)
+    output, choice, of = _words(found)
     lines.append(f"{output}s equal to the bit on {found.equal} of {found.images} images")
     lines.append(f"largest difference of a value: {found.largest:.3g}")
-    lines.append(f"same {choice} on {100 * found.agreement:.2f} % of the images")
+    lines.append(f"same {choice} in {100 * found.agreement:.2f} % of the {of}")
     if any(found.accuracy.values()):
         lines += [f"{found.metric} of the {n:<16} {v:.2f} %" for n, v in found.accuracy.items()]
     lines += [f"BROKEN: {sentence}" for sentence in found.broken]
     return "\n".join([*lines, *([] if found.broken else ["verified"])])
 
 
-def _words(found: Verification) -> tuple[str, str]:
-    """What an output is called, and what its largest value chooses."""
-    return ("logit", "class") if found.classes else ("output", "place of the largest value")
+def _words(found: Verification) -> tuple[str, str, str]:
+    """What an output is called, what its largest value chooses, and of what that is one."""
+    if found.classes:
+        return "logit", "class", "images"
+    return "output", "place of the largest value", "rows"
 
 
 def _broken(found: Verification, to_the_bit: bool) -> list[str]:
-    output, choice = _words(found)
+    output, choice, of = _words(found)
     broken = [*found.training.broken[:3], *found.differences[:10]]
     if len(found.differences) > 10:
         broken.append(f"and {len(found.differences) - 10} more differences from the checkpoint")
@@ -276,5 +278,5 @@ def _broken(found: Verification, to_the_bit: bool) -> list[str]:
         broken.append(f"a code is {found.apart} from that of the integer network, more than one")
     if found.agreement < AGREEMENT:
         share = 100 * (1 - found.agreement)
-        broken.append(f"the {choice} is another on {share:.2f} % of the images")
+        broken.append(f"the {choice} is another in {share:.2f} % of the {of}")
     return broken

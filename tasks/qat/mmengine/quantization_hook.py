@@ -154,7 +154,7 @@ def quantized_network(runner: Runner) -> QuantizedNetwork:
     network = getattr(inner_model(runner), "net", None)
     if not isinstance(network, QuantizedNetwork):
         raise AusamError(
-            f"QuantizationHook needs a model of type {' or '.join(MODELS)}, found "
+            f"quantized training needs a model of type {' or '.join(MODELS)}, found "
             f"{type(inner_model(runner)).__name__}"
         )
     return network

@@ -49,6 +49,33 @@ def behind(
     return lambda: Between(behind=function, features=features, modules=modules)
 
 
+class NormAct(nn.BatchNorm2d):
+    """BatchNorm and activation in one class, with BatchNorm's own names, as in timm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert(x.ndim == 4, f"an image, found {x.ndim} dimensions")
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        statistics = self.running_mean, self.running_var
+        x = F.batch_norm(x, *statistics, self.weight, self.bias, self.training, 0.1, self.eps)
+        return self.act(x)
+
+
+class OwnConv(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(x, self.weight, bias=self.bias, stride=self.stride)
+
+
+class OwnLinear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
 class Twice(nn.Module):
     """A convolution that is called twice, with a BatchNorm for each call."""
 
@@ -218,6 +245,13 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
     "a map": lambda: nn.Sequential(conv(3, 8), nn.ReLU(), nn.Conv2d(8, 5, 1)),
     "two heads": Heads,
     "two heads by name": lambda: Heads(by_name=True),
+    "layers of classes of their own": lambda: nn.Sequential(
+        OwnConv(3, 8, 3, 2),
+        NormAct(8),
+        conv(8, 8),
+        nn.Flatten(),
+        OwnLinear(288, CLASSES),
+    ),
     "a layer alone": lambda: nn.Conv2d(3, 4, 3),
 }
 """Name of the trait and a network for images of 12 pixels."""

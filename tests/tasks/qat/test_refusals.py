@@ -7,7 +7,7 @@ from torch import nn
 
 from ausam_core.errors import AusamError
 from tasks.qat import Policy, calibrate, convert, quantize
-from tests.tasks.qat.cases import Between, behind, between, conv
+from tests.tasks.qat.cases import Between, NormAct, behind, between, conv
 from tests.tasks.qat.nets import images
 
 X = images(2)
@@ -132,3 +132,41 @@ def test_ends_in_floating_point_train_and_are_refused_by_the_export_alone():
 def test_ends_in_floating_point_that_leave_nothing_are_refused():
     with pytest.raises(AusamError, match="leaves this network no layer"):
         convert(nn.Sequential(conv(3, 8), nn.ReLU()), Policy(first_last="fp"))
+
+
+class PadsBySize(nn.Conv2d):
+    """As the convolutions of timm's tf_ networks."""
+
+    def forward(self, x):
+        return super().forward(F.pad(x, (0, max(0, 3 - x.size(3)), 0, 0)))
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Frozen(nn.BatchNorm2d):
+    def forward(self, x):
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (PadsBySize(3, 4, 3), r", in 0, a PadsBySize\);.* pads by the size.*timm with pad_type=''"),
+        (Standardised(3, 4, 3), "uses 0.weight outside a layer"),
+        (Frozen(3), "uses 0.weight outside a layer"),
+    ],
+)
+def test_a_layer_that_is_more_than_its_base_class_is_not_taken_for_it(layer, said):
+    with pytest.raises(AusamError, match=said):
+        convert(nn.Sequential(layer, nn.Conv2d(layer.weight.shape[0], 2, 1)))
+
+
+def test_tracing_counts_no_batch_and_leaves_no_assertion():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), NormAct(4))
+    body = convert(network).body
+    assert int(body.get_submodule("1").num_batches_tracked) == 0
+    # what the assertion looks at is gone too: BatchNorm alone reads the convolution
+    assert [len(node.users) for node in body.graph.nodes if node.target == "0"] == [1]

@@ -14,7 +14,7 @@ from ausam_core.errors import AusamError
 from tasks.qat.check import check_config
 from tasks.qat.mmengine.quantization_hook import KEY
 from tasks.qat.oscillation import Oscillation
-from tests.tasks.qat.mmengine.runs import ROOT, Kill, config, float_checkpoint, train
+from tests.tasks.qat.mmengine.runs import ROOT, Kill, config, float_checkpoint, same, train
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,6 @@ def run(tmp_path_factory, floats):
 def saved(runner, epoch):
     path = f"{runner.work_dir}/epoch_{epoch}.pth"
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def same(a, b):
-    """Equal to the bit, all the way down."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a.nan_to_num(), b.nan_to_num())  # a score that nobody has yet is NaN
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
 
 
 def test_the_table_of_layers_stands_in_the_log_before_training(run):
