@@ -58,6 +58,14 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
         "looksam": dict(label="LookSAM-5", method=looksam),
         "ausam_looksam": dict(label="AUSAM × LookSAM-5", method=looksam, selection=AUSAM),
         "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
+        # What half batches do without a perturbation.
+        "sgd_64": dict(label="SGD, batches of 64", options={"train_dataloader.batch_size": 64}),
+        "late_split_half": dict(
+            label="¾ kept, ⅓ ascends, last half",
+            method=split,
+            selection=THREE_QUARTERS,
+            start=0.5,
+        ),
         # As many epochs as SGD, as papers compare; and SGD for the same cost.
         "sam_2": dict(label="SAM, as many epochs", method=sam, times=2),
         "sgd_2": dict(label="SGD, twice the epochs", times=2),

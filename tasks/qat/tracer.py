@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -81,8 +80,11 @@ class Tracer(fx.Tracer):
             self.plain[path] = next(k for k in bases if k.__module__.startswith("torch.nn."))
             return self.create_proxy("call_module", path, (input,), {})
 
-        with mock.patch.object(F, name, function):
+        setattr(F, name, function)
+        try:
             yield
+        finally:
+            setattr(F, name, original)
 
 
 def _is_its_own(layer: nn.Module, path: str, given: dict[str, Any]) -> bool:
