@@ -1,4 +1,4 @@
-"""Not in the paper: Adam, then AUSAM, in minutes on two CPU cores, from ImageNet weights.
+"""Not in the paper: Table 5 in minutes, Adam first and AUSAM late, from ImageNet weights.
 
 The quickstart. Beside `simcc_mpii_ausam_mini.py`, which starts from nothing, an image costs 1.75
 times as much, and 24 epochs as much as 46.
