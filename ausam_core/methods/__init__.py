@@ -4,6 +4,7 @@ from ausam_core.methods.aesam import AESAM
 from ausam_core.methods.base import Base
 from ausam_core.methods.esam import ESAM
 from ausam_core.methods.gsam import GSAM
+from ausam_core.methods.ksam import KSAM
 from ausam_core.methods.looksam import LookSAM
 from ausam_core.methods.mesa import MESA
 from ausam_core.methods.method import Method
@@ -16,6 +17,7 @@ __all__ = [
     "AESAM",
     "ESAM",
     "GSAM",
+    "KSAM",
     "MESA",
     "MSAM",
     "SAF",

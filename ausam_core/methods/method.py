@@ -113,6 +113,11 @@ class Method(ABC):
         several = self.local_first_pass and number_of_ranks(self.process_group) > 1
         return several and not self.waits
 
+    @property
+    def looks_first(self) -> bool:
+        """Whether the first forward pass of a step is only looked at, and needs no graph."""
+        return False
+
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of the optimizer, in its order."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -77,10 +77,11 @@ class ModelCall:
         args, kwargs = self._part(subset)
         with self._context(self.model):
             losses = self.model(*args, **kwargs)
-        return self.record(self.inner.parse_losses(losses)[0])
+        return self.record(self.inner.parse_losses(losses)[0], subset)
 
-    def record(self, loss: Tensor) -> ForwardRecord:
-        """The record of the forward pass that has just run; ``loss`` is what it gave."""
+    def record(self, loss: Tensor, subset: Tensor | None = None) -> ForwardRecord:
+        """The record of the forward pass that has just run, over ``subset`` of the batch where that
+        is given; ``loss`` is what it gave."""
         per_sample, self._vector = self._vector, None
         self._gave_vector = per_sample is not None
         self._total = loss
@@ -92,7 +93,7 @@ class ModelCall:
                     "loss that is reduced already; let the model return a vector with the loss of "
                     "each sample"
                 )
-            loss = mean_loss(per_sample, weights[: len(per_sample)])
+            loss = mean_loss(per_sample, _of_part(weights, subset, len(per_sample)))
         if self._recorder is not None:
             self._recorder.stop()
             recorded = self._recorder.losses()
@@ -154,3 +155,8 @@ class ModelCall:
         if losses and all(isinstance(v, Tensor) and v.dim() == 1 and len(v) > 1 for v in losses):
             if len({len(v) for v in losses}) == 1:
                 self._vector = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
+
+
+def _of_part(weights: Tensor, subset: Tensor | None, count: int) -> Tensor:
+    """The weights of the samples that a pass saw; where nobody said which, its first ones."""
+    return weights[:count] if subset is None else weights[subset.to(weights.device)]

@@ -158,8 +158,11 @@ class SAMOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         method = self.method_run.method
         local = method is not None and method.first_pass_is_local and not in_second_pass()
+        looks = method is not None and not method.running and method.looks_first
+        averaging = without_averaging(model) if local else nullcontext()
+        graph = torch.no_grad() if looks else nullcontext()
         try:
-            with without_averaging(model) if local else nullcontext(), super().optim_context(model):
+            with averaging, graph, super().optim_context(model):
                 yield
         except BaseException:
             if method is not None and not method.running:

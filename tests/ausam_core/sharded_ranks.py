@@ -147,6 +147,16 @@ def ausam(wrap):
     return {"weights": weights(model), "scores": selection.scores.of(torch.arange(40)).tolist()}
 
 
+def chosen_in_the_batch(name, wrap):
+    """Methods that give each rank's passes a part of its batch; sharded as under DDP."""
+    model = wrap(network())
+    # Under DDP resting tensors of ESAM have gradients all the same; with beta=1 none rests.
+    settings = dict(beta=1.0) if name == "ESAM" else {}
+    method = getattr(ausam_core, name)(optimizer_of(model), model, gamma=0.5, **settings)
+    steps_of(model, method, range(STEPS), own_part())
+    return weights(model)
+
+
 def bf16():
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     model = shard(network(), policy)
@@ -231,6 +241,11 @@ def main():
             "DDP": ausam(DistributedDataParallel),
             "sharded": ausam(shard),
         }
+        for name in ("ESAM", "KSAM"):
+            found[f"{name}, half"] = {
+                "DDP": chosen_in_the_batch(name, DistributedDataParallel),
+                "sharded": chosen_in_the_batch(name, shard),
+            }
         found["bf16"] = bf16()
         found["tensor parallel"] = tensor_parallel()
         found["unsynchronised"] = unsynchronised()

@@ -8,6 +8,7 @@ from torch import nn
 from ausam_core import (
     ESAM,
     GSAM,
+    KSAM,
     MESA,
     SAF,
     SAM,
@@ -29,6 +30,7 @@ METHODS = {
     "GSAM": (GSAM, {}),
     "LookSAM": (LookSAM, dict(k=2)),
     "ESAM": (ESAM, {}),
+    "KSAM": (KSAM, {}),
     "VSAM": (VSAM, dict(warmup_steps=100)),
     "SAF": (SAF, dict(start_epoch=-1, lag=1)),
     "MESA": (MESA, {}),

@@ -18,7 +18,7 @@ BAD = [
 ]
 PLAIN = [
     *("Base", "SAM", "SAM excluded", "SAM local", "AUSAM", "AUSAM local", "GSAM", "LookSAM"),
-    *("ESAM", "AESAM", "VSAM", "SAF", "MESA", "MSAM", "InfoBatch"),
+    *("ESAM", "KSAM", "AESAM", "VSAM", "SAF", "MESA", "MSAM", "InfoBatch"),
 ]
 ACCUMULATED = [f"{name} accumulated" for name in PLAIN]
 CASES = [
@@ -54,7 +54,7 @@ def test_both_ranks_end_with_the_same_weights(ranks, case):
     assert a["finite"] and a["weights"] == b["weights"] and a["steps"] == b["steps"]
 
 
-@pytest.mark.parametrize("case", ["SAM", "AUSAM", "GSAM", "LookSAM", "ESAM", "VSAM"])
+@pytest.mark.parametrize("case", ["SAM", "AUSAM", "GSAM", "LookSAM", "ESAM", "KSAM", "VSAM"])
 def test_a_global_perturbation_is_the_same_on_both_ranks(ranks, case):
     assert ranks[0][case]["epsilon"] == ranks[1][case]["epsilon"] is not None
 

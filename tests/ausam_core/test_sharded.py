@@ -96,6 +96,12 @@ def test_ausam_on_shards_is_ausam_under_ddp(ranks):
         assert found["sharded"]["scores"] == pytest.approx(found["DDP"]["scores"], rel=1e-3)
 
 
+@pytest.mark.parametrize("case", ["ESAM, half", "KSAM, half"])
+def test_what_chooses_in_the_batch_does_so_on_shards_as_under_ddp(ranks, case):
+    for rank in ranks:
+        assert distance(rank[case]["sharded"], rank[case]["DDP"]) < 1e-6
+
+
 def test_a_bf16_policy_trains_and_sees_the_perturbation(two):
     assert all(math.isfinite(w) for w in two[0]["bf16"]["weights"])
     assert all(d > 0.01 for d in two[0]["bf16"]["difference"])

@@ -100,6 +100,7 @@ CASES = {
     "GSAM": ("GSAM", {}, AllSamples),
     "LookSAM": ("LookSAM", dict(k=3), AllSamples),
     "ESAM": ("ESAM", {}, AllSamples),
+    "KSAM": ("KSAM", {}, AllSamples),
     "AESAM": ("AESAM", dict(total_steps=16), AllSamples),
     "VSAM": ("VSAM", dict(window=4), AllSamples),
     "SAF": ("SAF", dict(start_epoch=0, lag=1), AllSamples),

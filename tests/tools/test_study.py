@@ -55,6 +55,7 @@ def record_of(study, arm="sgd", seed=0, **given) -> Record:
         (Arm("sam", method=SAM), 2600),
         (Arm("gsam", method=dict(type="GSAM")), 2600),
         (Arm("looksam", method=dict(type="LookSAM", k=5)), 1560),
+        (Arm("ksam", method=dict(type="KSAM", gamma=0.5)), 10 * (130 / 3 + 2 * (32 + 32 + 2))),
         (Arm("random half", method=SAM, selection=HALF), 10 * 2 * (32 + 32 + 2)),
         (Arm("ausam", method=SAM, selection=AUSAM), 2 * 130 + 9 * 2 * (32 + 32 + 2)),
         (Arm("late", method=SAM, start=0.75), 8 * 130 + 2 * 260),

@@ -29,6 +29,9 @@ def passes_of_step(arm: Arm, kept: int) -> float:
         return kept + (kept if share == 1 else number_kept(share, kept))
     if kind == "GSAM":
         return 2 * kept
+    if kind == "KSAM":
+        share = settings.get("gamma", 1 / 3)
+        return 2 * kept if share == 1 else kept / 3 + 2 * number_kept(share, kept)
     if kind == "LookSAM":
         return (1 + 1 / settings.get("k", 5)) * kept
     raise _unknown(arm, "method", kind)

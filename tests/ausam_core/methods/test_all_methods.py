@@ -11,6 +11,7 @@ from ausam_core import (
     AESAM,
     ESAM,
     GSAM,
+    KSAM,
     MESA,
     MSAM,
     SAF,
@@ -32,6 +33,7 @@ METHODS = {
     "GSAM_adaptive": (GSAM, dict(rho=0.5, adaptive=True, rho_min=0.1)),
     "LookSAM": (LookSAM, dict(rho=0.1, k=3)),
     "ESAM": (ESAM, dict(rho=0.1)),
+    "KSAM": (KSAM, dict(rho=0.1, gamma=0.75)),
     "AESAM": (AESAM, dict(rho=0.1, total_steps=12)),
     "VSAM": (VSAM, dict(rho=0.1, warmup_steps=2, window=4)),
     "SAF": (SAF, dict(start_epoch=0, lag=1)),
@@ -102,6 +104,7 @@ IDENTITIES = {
     "GSAM with alpha 0": (GSAM, dict(alpha=0.0)),
     "LookSAM with k 1": (LookSAM, dict(k=1)),
     "ESAM with beta and gamma 1": (ESAM, dict(beta=1.0, gamma=1.0)),
+    "K-SAM with gamma 1": (KSAM, dict(gamma=1.0)),
     "AE-SAM that finds all sharp": (
         AESAM,
         dict(total_steps=12, lambda_1=-1e12, lambda_2=-1e12),
@@ -370,6 +373,36 @@ def test_esam_perturbs_only_the_tensors_it_drew():
     assert method.perturbation.rho == pytest.approx(delta)
 
 
+def test_ksam_trains_those_with_the_largest_loss_and_no_others():
+    model, batch, seen = network(), next(batches()), []
+    method = KSAM(sgd(model.parameters()), model, rho=0.1, gamma=0.25)
+    whole = closure_of(model, batch)
+
+    def closure(subset=slice(None)):
+        seen.append(subset)
+        return whole(subset)
+
+    hardest = whole().per_sample.topk(4).indices.sort().values
+    result = method.step(closure, batch=batch)
+    first, climbing, descending = seen
+    assert first == slice(None)
+    assert torch.equal(climbing, hardest) and torch.equal(descending, hardest)
+    assert torch.equal(result.after.isfinite().nonzero()[:, 0], hardest)
+    assert (method.cost.forward, method.cost.backward) == (SIZE + 8, 8)
+
+
+def test_ksam_on_chosen_samples_is_sam_on_them():
+    """Without BatchNorm, whose statistics would be those of the whole batch."""
+    batch, networks = next(batches()), [nn.Sequential(nn.Linear(6, 3)) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    a, b = networks
+    hardest = closure_of(a, batch)().per_sample.topk(4).indices.sort().values
+    KSAM(sgd(a.parameters()), a, rho=0.1, gamma=0.25).step(closure_of(a, batch), batch=batch)
+    part = closure_of(b, batch)
+    SAM(sgd(b.parameters()), b, rho=0.1).step(lambda: part(hardest))
+    assert equal(a, b)
+
+
 def test_saf_looks_up_to_what_the_sample_was_lag_epochs_ago():
     model, method = start("SAF")
     planned = list(batches(3))
@@ -395,8 +428,9 @@ def test_saf_without_a_batch_says_so():
         method.step(closure_of(model, next(batches())))
 
 
-def test_esam_refuses_a_loss_that_is_reduced_and_a_closure_without_positions():
-    model, method = start("ESAM")
+@pytest.mark.parametrize("name", ["ESAM", "KSAM"])
+def test_what_chooses_in_the_batch_refuses_a_reduced_loss_and_a_closure_without_positions(name):
+    model, method = start(name)
     with pytest.raises(AusamError, match="already reduced to a scalar"):
         method.step(lambda: model(X[:4]).square().mean())
     assert all(p.requires_grad for p in model.parameters())
@@ -411,6 +445,8 @@ def test_esam_refuses_a_loss_that_is_reduced_and_a_closure_without_positions():
         (GSAM, dict(perturb="local"), "averaged gradient"),
         (LookSAM, dict(k=0), "from SAM step to SAM step, found 0"),
         (ESAM, dict(beta=0), "shares in"),
+        (KSAM, dict(gamma=0), "gamma is a share"),
+        (KSAM, dict(ascent=0.5), "use ascent=1"),
         (AESAM, dict(total_steps=0), "updates of the run, found 0"),
         (VSAM, dict(window=1), "window must be 2 or more"),
         (SAF, dict(lag=0), "lag must be 1 or more"),
