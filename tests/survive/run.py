@@ -1,4 +1,4 @@
-"""The run that ``test_kills`` kills: ``python -m tests.survive.run DIRECTORY``.
+"""The run that ``test_kills`` kills.
 
 Dropout, augmentation by three generators, two loader workers, validation, a checkpoint an epoch. It
 resumes what it finds, and writes what it came to when it ends.
@@ -6,7 +6,8 @@ resumes what it finds, and writes what it came to when it ends.
 
 from __future__ import annotations
 
-import sys
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,23 @@ EPOCHS = 12
 RESULT = "result.bin"
 
 
-def train(directory: Path) -> None:
+def alone(directory: Path, log: Path, begun: Any) -> None:
+    """Train in a process group of its own, which workers are killed with.
+
+    Args:
+        directory: of the run.
+        log: what it prints goes there.
+        begun: an event, set when training begins.
+    """
+    os.setsid()
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    torch.set_num_threads(1)
+    train(directory, begun.set)
+
+
+def train(directory: Path, begins: Callable[[], object]) -> None:
     """Train to the end from the newest checkpoint that is whole, or from the start."""
     directory.mkdir(parents=True, exist_ok=True)
     newest = newest_whole_checkpoint(directory)
@@ -51,7 +68,7 @@ def train(directory: Path) -> None:
         load_from=None if newest is None else str(newest),
         param_scheduler=[dict(type="MultiStepLR", by_epoch=True, milestones=[3, 8], gamma=0.5)],
     )
-    print("begun", flush=True)
+    begins()
     finish(runner)
     new = directory / (RESULT + ".new")
     torch.save(what_it_came_to(runner), new)
@@ -66,8 +83,3 @@ def what_it_came_to(runner: Any) -> dict[str, Any]:
         selection=hook_of(runner).choice.selection.state_dict(),
         random=capture_random_state(),
     )
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    train(Path(sys.argv[1]))

@@ -1,77 +1,71 @@
 """A run that is killed at random moments, again and again, ends as the run that nobody killed.
 
-Ten kills by default; ``AUSAM_KILLS=100`` asks for a hundred.
+Ten kills by default; ``AUSAM_KILLS=100`` asks for a hundred. Each run is a process of its own,
+forked from one that has imported everything: importing takes longer than training.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.ausam_core.mmengine.tiny import REPOSITORY, same
-from tests.survive.run import RESULT
+from tests.ausam_core.mmengine.tiny import same
+from tests.survive.run import RESULT, alone
 
 KILLS = int(os.environ.get("AUSAM_KILLS", 10))
 pytestmark = pytest.mark.slow
+runs = multiprocessing.get_context("forkserver")
+runs.set_forkserver_preload(["tests.survive.run"])
 
 
-def start(directory: Path) -> subprocess.Popen:
-    """The run, in a process group of its own: its workers are killed with it."""
-    command = [sys.executable, "-u", "-m", "tests.survive.run", str(directory)]
-    log = (directory.parent / f"{directory.name}.log").open("a")
-    return subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,
-    )
+def log_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.log")
 
 
-def has_begun(process: subprocess.Popen) -> bool:
-    """Wait until importing is over; whether the run has begun to train."""
-    return any(line.strip() == "begun" for line in iter(process.stdout.readline, ""))
+def start(directory: Path) -> BaseProcess:
+    """The run, once it has begun to train."""
+    begun = runs.Event()
+    process = runs.Process(target=alone, args=(directory, log_of(directory), begun))
+    process.start()
+    while not begun.wait(0.1):
+        assert process.is_alive(), log_of(directory).read_text()[-3000:]
+    return process
 
 
-def kill(process: subprocess.Popen) -> None:
+def kill(process: BaseProcess) -> None:
+    """End the run and its workers at once."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
 
 
 def ends_well(directory: Path) -> dict:
     process = start(directory)
-    process.communicate()
-    log = directory.parent / f"{directory.name}.log"
-    assert process.returncode == 0, log.read_text()[-3000:]
+    process.join()
+    assert process.exitcode == 0, log_of(directory).read_text()[-3000:]
     return torch.load(directory / RESULT, weights_only=True)
 
 
 def test_killed_at_random_moments_it_ends_as_if_nobody_had(tmp_path):
     expected = ends_well(tmp_path / "whole")
     chance, killed, folder = random.Random(0), 0, 0
-    lengths: list[float] = []
+    moments: list[float] = []
     while killed < KILLS:
         directory = tmp_path / f"killed-{folder}"
         folder += 1
         while killed < KILLS:
             process = start(directory)
-            assert has_begun(process), (tmp_path / f"{directory.name}.log").read_text()[-3000:]
             # Log-uniform, from the first steps to beyond the end of the run.
-            moment = 10 ** chance.uniform(-2, 1)
-            lengths.append(moment)
-            try:
-                process.wait(moment)
+            moments.append(10 ** chance.uniform(-2, 1))
+            process.join(moments[-1])
+            if not process.is_alive():
                 break  # it was done before
-            except subprocess.TimeoutExpired:
-                kill(process)
-                killed += 1
-        assert same(ends_well(directory), expected), f"kills after {lengths} seconds"
+            kill(process)
+            killed += 1
+        assert same(ends_well(directory), expected), f"kills after {moments} seconds"
