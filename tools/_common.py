@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 warnings.filterwarnings("ignore", "pkg_resources is deprecated")
 
 import torch  # noqa: E402
+from _cores import usable_cores  # noqa: E402
 from _preflight import settle_workers  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -151,10 +152,9 @@ def share_cores(cfg: Config) -> None:
     """
     if get_device() != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0)
-    torch.set_num_threads(max(1, (cores or 1) // processes - workers))
+    torch.set_num_threads(max(1, usable_cores() // processes - workers))
 
 
 def build_runner(cfg: Config) -> Runner:

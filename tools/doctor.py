@@ -1,4 +1,4 @@
-"""Say in ten lines what is installed, what is stood in for, what data is found, and what to do.
+"""Say what is installed and what is stood in for, what data is found, what would be faster.
 
     python tools/doctor.py
 
@@ -9,7 +9,6 @@ nothing else runs.
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT / "tools") not in sys.path:  # an isolated Python leaves it out
+    sys.path.insert(0, str(ROOT / "tools"))
+
+from _cores import usable_cores  # noqa: E402
+
 INSTALL = "bash tools/environment.sh makes .venv with everything"
 MPII_PAGE = "http://human-pose.mpi-inf.mpg.de"
 CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -61,7 +65,7 @@ def cuda_line() -> str:
     except Exception:
         built = None
     if not has_nvidia_gpu():
-        return f"none found, training runs on the CPU ({os.cpu_count()} cores)"
+        return f"none found, training runs on the CPU ({usable_cores()} cores)"
     if built is None:
         return "a GPU is there, but torch is a CPU build: remove .venv and run the command again"
     return f"a GPU is there, but its driver is older than CUDA {built}: update the driver"
@@ -81,11 +85,13 @@ def first_line(error: BaseException) -> str:
 def ausam_line() -> str:
     """The core, from the repository or as installed."""
     try:
-        importlib.import_module("ausam_core")
+        core = importlib.import_module("ausam_core")
     except Exception as error:
         return f"does not import ({first_line(error)}): {INSTALL}"
-    installed = find_version("ausam")
-    return installed or "used from the repository (pip install -e . puts it on every path)"
+    folder = Path(core.__file__).parent
+    if folder == ROOT / "ausam_core":
+        return f"{core.__version__}, of this repository"
+    return f"{core.__version__}, of {folder}"
 
 
 def mmengine_line() -> str:
@@ -139,7 +145,7 @@ def cifar_line(data: Path) -> str:
 
 
 def report(data: Path) -> list[tuple[str, str]]:
-    """The ten lines, as pairs of what was looked for and what was found."""
+    """The lines, as pairs of what was looked for and what was found."""
     return [
         ("Python", python_line()),
         ("torch", torch_line()),
@@ -150,6 +156,20 @@ def report(data: Path) -> list[tuple[str, str]]:
         ("stand-ins", stand_ins_line()),
         ("MPII", mpii_line(data)),
         ("CIFAR", cifar_line(data)),
+        *speed_lines(),
+    ]
+
+
+def speed_lines() -> list[tuple[str, str]]:
+    """What would make training faster; nothing where torch does not import."""
+    try:
+        faster = importlib.import_module("_faster")
+    except Exception:  # the line of torch has said why
+        return []
+    return [
+        ("threads", faster.threads_line()),
+        ("denormals", faster.denormals_line()),
+        ("layout", faster.layout_line()),
     ]
 
 

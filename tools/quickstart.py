@@ -21,6 +21,7 @@ from shlex import join
 
 import numpy as np
 from _common import ROOT, Options, check_task, load_config, run_tool, share_cores
+from _cores import usable_cores
 from _drawing import Person, draw_grid, skeleton_of
 from _plan import Plan, choose, expected_score, fit, measure, read_plan, write_plan
 from _start import check_start, choose_start, newest_whole_checkpoint
@@ -128,9 +129,7 @@ def machine() -> str:
 
     if torch.cuda.is_available():
         return f"one {torch.cuda.get_device_name()}"
-    if hasattr(os, "sched_getaffinity"):  # not on macOS; knows of containers that get a few cores
-        return f"{len(os.sched_getaffinity(0))} CPU cores"
-    return f"{os.cpu_count()} CPU cores"
+    return f"{usable_cores()} CPU cores"
 
 
 def write_result(runner: Runner, result_hook: ResultHook, folder: Path) -> None:

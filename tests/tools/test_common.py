@@ -1,6 +1,5 @@
 """What every tool does with configurations and with mistakes."""
 
-import os
 import sys
 from types import ModuleType
 
@@ -96,7 +95,7 @@ def test_threads_are_the_cores_that_workers_and_other_processes_leave(
 ):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    monkeypatch.setattr(_common, "usable_cores", lambda: 4)
     monkeypatch.setattr(_common, "get_device", lambda: "cpu")
     found = []
     monkeypatch.setattr(torch, "set_num_threads", found.append)

@@ -7,13 +7,13 @@ what the loader prepared while others had their turn. Ratios are taken within a 
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from _cores import usable_cores
 
 from .trainee import Progress, Trainee
 
@@ -147,7 +147,7 @@ def format_table(rows: Sequence[Row]) -> str:
 
 def describe_machine() -> str:
     """Processor or GPU, threads, versions: what numbers cannot be compared without."""
-    device = f"{os.cpu_count()} CPU cores ({processor()})"
+    device = f"{usable_cores()} CPU cores ({processor()})"
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name()}, {device}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
