@@ -107,7 +107,7 @@ def _cannot_be_added(calls: list[RecordedCall], reductions: list[str]) -> str:
     )
     return (
         f"the losses of this model cannot be added sample by sample ({shapes}); name those that "
-        "can with loss_modules=[…]"
+        "can with loss_modules=[…], or choose by chance (UniformSelection), which needs none"
     )
 
 
