@@ -30,9 +30,23 @@ arms = {
     "of_128_rate_16": sgd(128, 0.8),
     "of_128_decay_4": sgd(128, 0.05, 4e-3),
     "of_128_rate_2_decay_4": sgd(128, 0.1, 4e-3),
+    "of_128_rate_4_decay_4": sgd(128, 0.2, 4e-3),
+    "of_128_rate_2_decay_16": sgd(128, 0.1, 1.6e-2),
     "of_64": sgd(64, 0.05),
     "of_64_rate_2": sgd(64, 0.1),
     "of_32": sgd(32, 0.05),
     "of_32_rate_half": sgd(32, 0.025),
 }
 references = ["of_128"]
+
+found = """
+The settings that the paper takes for ResNet-18 (rate 0.05, decay 0.001) are 7.5 points below those
+that suit SGD here (0.2 and 0.004), more than any method gains over them. What counts is above all
+the product of rate and decay: 4, 8 and 16 times the paper's are level within two points, however
+they are made up; smaller batches are another way to the same. Before a second pass is paid for,
+look for these.
+"""
+limits = """
+One small network; sizes a factor of two apart, most with one seed; the two best within a point of
+each other. The schedule (a cosine to 0) and the number of epochs were not varied.
+"""

@@ -57,6 +57,12 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
         ),
         "looksam": dict(label="LookSAM-5", method=looksam),
         "ausam_looksam": dict(label="AUSAM × LookSAM-5", method=looksam, selection=AUSAM),
+        # Chosen by the losses of the same step, so never out of date.
+        "late_ksam": dict(
+            label="hardest third (K-SAM), last half",
+            method=dict(type="KSAM", rho=rho, gamma=1 / 3),
+            start=0.5,
+        ),
         "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
         # What half batches do without a perturbation.
         "sgd_64": dict(label="SGD, batches of 64", options={"train_dataloader.batch_size": 64}),
