@@ -6,15 +6,11 @@ on; no test image is looked at, and no other arm has its radius chosen.
 """
 
 from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
+from studies.shared.cifar10_small import radii
 
 config = "configs/studies/cifar10_held_out.py"
 seeds = range(2)
-arms = {
-    f"rho_{str(value).replace('.', '_')}": dict(
-        label=f"SAM, ρ = {value}", method=dict(type="SAM", rho=value), times=2
-    )
-    for value in (0.05, 0.1, 0.2, 0.4)
-}
+arms = radii(0.05, 0.1, 0.2, 0.4)
 references = ["rho_0_1"]
 
 found = """

@@ -6,13 +6,9 @@ not train on; no test image is looked at, and no other arm has its radius chosen
 """
 
 from studies.cifar10_small_1000 import budget, metric, samples  # noqa: F401
+from studies.shared.cifar10_small import radii
 
 config = "configs/studies/cifar10_held_out_1000.py"
 seeds = range(2)
-arms = {
-    f"rho_{str(value).replace('.', '_')}": dict(
-        label=f"SAM, ρ = {value}", method=dict(type="SAM", rho=value), times=2
-    )
-    for value in (0.05, 0.1, 0.2)
-}
+arms = radii(0.05, 0.1, 0.2)
 references = ["rho_0_1"]

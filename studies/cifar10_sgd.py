@@ -6,19 +6,7 @@ on; no test image is looked at.
 """
 
 from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
-
-
-def sgd(batch: int, lr: float, decay: float = 1e-3) -> dict:
-    label = f"batches of {batch}, rate {lr:g}"
-    return dict(
-        label=label if decay == 1e-3 else f"{label}, decay {decay:g}",
-        options={
-            "train_dataloader.batch_size": batch,
-            "optim_wrapper.optimizer.lr": lr,
-            "optim_wrapper.optimizer.weight_decay": decay,
-        },
-    )
-
+from studies.shared.cifar10_small import sgd
 
 config = "configs/studies/cifar10_held_out.py"
 seeds = range(2)

@@ -10,6 +10,29 @@ AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=0.5)
 EL2N = dict(type="EL2NSelection", alpha=0.5, s_min=0.1, s_max=0.5)
 
 
+def sgd(batch: int, rate: float, decay: float = 1e-3) -> dict[str, Any]:
+    """An arm of SGD with settings of its own; a decay of 1e-3 is the paper's for ResNet-18."""
+    label = f"batches of {batch}, rate {rate:g}"
+    return dict(
+        label=label if decay == 1e-3 else f"{label}, decay {decay:g}",
+        options={
+            "train_dataloader.batch_size": batch,
+            "optim_wrapper.optimizer.lr": rate,
+            "optim_wrapper.optimizer.weight_decay": decay,
+        },
+    )
+
+
+def radii(*values: float) -> dict[str, dict[str, Any]]:
+    """Arms of SAM of as many epochs as SGD, at twice the cost, one a radius."""
+    return {
+        f"rho_{str(value).replace('.', '_')}": dict(
+            label=f"SAM, ρ = {value}", method=dict(type="SAM", rho=value), times=2
+        )
+        for value in values
+    }
+
+
 def arms_at(rho: float) -> dict[str, dict[str, Any]]:
     """All arms, on all three axes.
 

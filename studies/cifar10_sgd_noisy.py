@@ -1,0 +1,20 @@
+"""Which learning rate and weight decay suit SGD where 40 % of the labels are wrong?
+
+As `cifar10_sgd`, on the training images and labels of `cifar10_noisy`; scored on 10,000 training
+images that no study here trains on, with their right labels.
+"""
+
+from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
+from studies.shared.cifar10_small import sgd
+
+config = "configs/studies/cifar10_held_out_noisy.py"
+seeds = range(2)
+arms = {
+    "of_128": sgd(128, 0.05),
+    "of_128_rate_2_decay_4": sgd(128, 0.1, 4e-3),
+    "of_128_rate_4_decay_4": sgd(128, 0.2, 4e-3),
+    "of_128_rate_8_decay_4": sgd(128, 0.4, 4e-3),
+    "of_128_rate_4_decay_8": sgd(128, 0.2, 8e-3),
+    "of_128_rate_4_decay_16": sgd(128, 0.2, 1.6e-2),
+}
+references = ["of_128"]
