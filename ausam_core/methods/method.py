@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -132,7 +133,7 @@ class Method(ABC):
         if epochs < 1 or steps < 1:
             raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
         # A whole number of epochs, because a selection's epoch begins with the same share.
-        self._first_update = round(first_epoch(self.start, epochs) * steps / epochs)
+        self._first_update = math.ceil(first_epoch(self.start, epochs) * steps / epochs - 1e-9)
 
     @abstractmethod
     def gradient(self, passes: Passes) -> StepResult:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ausam_core.errors import AusamError
-from ausam_core.selection import InfoBatchSelection, Selection
+from ausam_core.selection import AllSamples, InfoBatchSelection, Selection
 
 # Augmentations that make one picture of several: a loss of such a picture belongs to no sample.
 # AugMix mixes augmentations of one picture and is harmless.
@@ -45,12 +45,28 @@ def check_runner(runner: Any) -> None:
         )
 
 
-def check_loop(train_loop: Any) -> None:
-    """Scores belong to epochs; refuse a loop that knows none."""
-    if not isinstance(train_loop, EpochBasedTrainLoop):
+def check_loop(train_loop: Any, plans_batches: bool, chosen: Selection) -> None:
+    """Refuse a loop that cannot tell what a selection has to know.
+
+    Args:
+        train_loop: of the run.
+        plans_batches: whether batches are chosen before they are loaded, an epoch at a time.
+        chosen: the selection.
+    """
+    kind = type(train_loop).__name__
+    if isinstance(train_loop, EpochBasedTrainLoop) or isinstance(chosen, AllSamples):
+        return
+    if not isinstance(train_loop, IterBasedTrainLoop):
         raise AusamError(
-            f"{type(train_loop).__name__} has no epochs, at whose ends AUSAM's scores change; use "
-            "train_cfg=dict(by_epoch=True, max_epochs=…), or SAM alone with alpha=1"
+            f"{kind} is neither a loop by epochs nor one by iterations of MMEngine, so AUSAM does "
+            "not know when its scores are to change; use one of those, or SAM alone with alpha=1"
+        )
+    if plans_batches or isinstance(chosen, InfoBatchSelection):
+        what = type(chosen).__name__ if not plans_batches else "SelectiveBatchSampler"
+        raise AusamError(
+            f"{kind} has no epochs, and {what} plans a whole one; give the selection to AUSAMHook, "
+            "which chooses from each loaded batch, or use train_cfg=dict(by_epoch=True, "
+            "max_epochs=…)"
         )
 
 
@@ -77,9 +93,14 @@ def check_schedule(schedulers: Any, chosen: Selection) -> None:
             )
 
 
+def batch_size_of(loader: DataLoader[Any]) -> int | None:
+    """K of a loader whose batch sampler is not ours; None where it does not batch."""
+    return getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
+
+
 def nominal_batch_size(loader: DataLoader[Any]) -> int:
-    """K of a loader whose batch sampler is not ours."""
-    size = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
+    """K of a loader from whose batches samples are to be chosen."""
+    size = batch_size_of(loader)
     if size is None:
         raise AusamError(
             "the training loader does not batch its samples (batch_size=None), so AUSAM cannot "

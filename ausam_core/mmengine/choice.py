@@ -35,6 +35,9 @@ class Choice(ABC):
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch."""
 
+    def begin_iteration(self, iteration: int) -> None:
+        """Draw by the number of the iteration, where it is not that of the epoch that counts."""
+
     @abstractmethod
     def choose(self, data_batch: Any) -> Batch:
         """The plan of a batch that the loop was given; drops from it what is not to be trained."""
@@ -88,6 +91,10 @@ class InTheLoop(Choice):
     def begin_epoch(self, epoch: int) -> None:
         self._epoch = epoch
         self._generator = keyed_generator("batches", self.seed, epoch, own_rank())
+
+    def begin_iteration(self, iteration: int) -> None:
+        # A run that is resumed in the middle of an epoch goes on with draws of its own.
+        self._generator = keyed_generator("iterations", self.seed, iteration, own_rank())
 
     def choose(self, data_batch: Any) -> Batch:
         indices = _told(data_batch)

@@ -35,6 +35,7 @@ from ausam_core.mmengine.checks import (
     nominal_batch_size,
 )
 from ausam_core.mmengine.choice import BeforeLoading, Choice, InTheLoop
+from ausam_core.mmengine.epochs import Epochs
 from ausam_core.mmengine.exact_resume import ExactResumeHook
 from ausam_core.mmengine.exchange import Exchange
 from ausam_core.mmengine.optim_wrapper import SAMOptimWrapper, promote
@@ -108,6 +109,7 @@ class AUSAMHook(Hook):
         self._loss_modules, self._exact_resume = loss_modules, exact_resume
         self._wrapper: SAMOptimWrapper | None = None
         self._choice: Choice | None = None
+        self._epochs: Epochs | None = None
         self._exchange = Exchange()
         self._active = False
         self._warned = self._checked = False
@@ -124,6 +126,12 @@ class AUSAMHook(Hook):
         """Where samples are chosen, and by which selection; once the run has begun."""
         assert self._choice is not None, "the run has not begun"
         return self._choice
+
+    @property
+    def epochs(self) -> Epochs:
+        """The epochs of the run; once it has begun."""
+        assert self._epochs is not None, "the run has not begun"
+        return self._epochs
 
     @property
     def batch(self) -> Batch | None:
@@ -155,17 +163,19 @@ class AUSAMHook(Hook):
             self._choice = self._choice_in_the_loop(loader)
         selection = self._choice.selection
         self._active = own_sampler or not isinstance(selection, AllSamples)
+        check_loop(runner.train_loop, own_sampler, selection)
+        self._epochs = Epochs(runner.train_loop)
         if self._active:
-            check_loop(runner.train_loop)
             check_schedule(runner.param_schedulers, selection)
             let_batches_tell(loader)
+            self._epochs.restart()
             if self._start is not None:
                 selection.start = self._start
-            selection.begin_run(runner.max_epochs)
+            selection.begin_run(self.epochs.number)
         self._exchange = Exchange(
             wants_losses=self._active and selection.needs_losses,
             wants_errors=self._active and getattr(selection, "needs_errors", False),
-            epochs=runner.max_epochs if self._active or self._start is not None else None,
+            epochs=self.epochs.number if self._active or self._start is not None else None,
             start=self._start,
         )
         self._wrapper.exchange_with(self._exchange)
@@ -181,12 +191,14 @@ class AUSAMHook(Hook):
             if self.choice.selection.needs_losses:
                 # Each epoch: hooks of others switch pipelines in the middle of a run.
                 check_batch_is_not_mixed(runner.model, runner.train_loop.dataloader.dataset)
-            self.choice.begin_epoch(runner.epoch)
+            self.choice.begin_epoch(self.epochs.present)
         self._last_time = time.perf_counter()
         self._images = self._trained = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._active:
+            if self.epochs.by_iterations:
+                self.choice.begin_iteration(runner.iter)
             self._exchange.batch = self.choice.choose(data_batch)
 
     def after_train_iter(
@@ -209,8 +221,15 @@ class AUSAMHook(Hook):
             self._checked = self._wrapper.check_losses()
         if logs:
             self._log(runner)
+        if self.epochs.ends_unseen:
+            self._end_epoch()
+            if self._active:
+                self.choice.begin_epoch(self.epochs.present + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
         """Before CheckpointHook saves: an epoch that cannot go on must not be saved as good."""
         assert self._wrapper is not None
         self._wrapper.method.check()
@@ -283,8 +302,9 @@ class AUSAMHook(Hook):
             hub.update_scalar("train/share_trained", self._trained / self._images)
         if result.difference is not None:
             hub.update_scalar("train/difference", result.difference.nanmean())
-        if hasattr(selection, "s_max_at") and runner.epoch >= selection.first_epoch:
-            hub.update_scalar("train/s_max", selection.s_max_at(runner.epoch))
+        epoch = self.epochs.present
+        if hasattr(selection, "s_max_at") and epoch >= selection.first_epoch:
+            hub.update_scalar("train/s_max", selection.s_max_at(epoch))
         skipped = self._wrapper.method.skipping.read()[0]
         if skipped:
             hub.update_scalar("train/skipped", skipped)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 pytest.importorskip("mmseg", reason="needs mmsegmentation, see docs/mmengine_projects.md")
@@ -14,9 +15,16 @@ from tests.reuse.operators import stand_in  # noqa: E402
 
 stand_in()
 
-from ausam_core import AusamError  # noqa: E402
 from tests.reuse.cases import check_scores  # noqa: E402
-from tests.reuse.projects import config_of, maker, one_line, runner_of, three_lines  # noqa: E402
+from tests.reuse.projects import (  # noqa: E402
+    N,
+    choice_of,
+    config_of,
+    maker,
+    one_line,
+    runner_of,
+    three_lines,
+)
 
 
 @maker
@@ -67,17 +75,22 @@ PROJECTS = {
 }
 
 
-def test_a_loop_over_iterations_is_refused_by_name(tmp_path):
-    """As all of MMSegmentation's configs are written."""
+def test_their_own_loop_counts_iterations(tmp_path):
+    """As all of MMSegmentation's configs are written; here an iteration is a pass."""
     cfg = project(PROJECTS["PSPNet"])
-    loop = cfg.train_cfg
+    cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
+    loop = dict(cfg.train_cfg, max_iters=2)
+    assert loop["type"] == "IterBasedTrainLoop"
 
-    def theirs(cfg: Config) -> None:
+    def in_their_loop(cfg: Config) -> None:
         one_line(cfg)
         cfg.train_cfg = loop
 
-    with pytest.raises(AusamError, match="IterBasedTrainLoop has no epochs"):
-        runner_of(cfg, tmp_path, theirs).train()
+    runner = runner_of(cfg, tmp_path, in_their_loop)
+    runner.train()
+    scores = choice_of(runner).selection.scores
+    assert runner.iter == 2 and scores.of(torch.arange(N)).isfinite().all()
+    assert int(scores._count.sum()) == N + N // 2, "the second pass trains half"
 
 
 @pytest.mark.slow
