@@ -45,6 +45,13 @@ CASES: dict[str, dict[str, Any]] = {
         wrapper={**LOCAL, "accumulative_counts": 2}, selection=HALF, hooks=[HOOK]
     ),
     "in the loop": dict(wrapper=STOCK, hooks=[IN_THE_LOOP]),
+    # Four iterations are a pass through the data.
+    "in the loop, by iterations": dict(
+        wrapper=STOCK,
+        hooks=[IN_THE_LOOP],
+        train_cfg=dict(by_epoch=False, max_iters=4 * EPOCHS),
+        loader=dict(sampler=dict(type="InfiniteSampler", shuffle=True, seed=1)),
+    ),
     "global, unused parameters": dict(wrapper=GLOBAL, selection=HALF, hooks=[HOOK], unused=True),
 }
 

@@ -39,8 +39,8 @@ def test_compiled_equals_uncompiled(form, tmp_path):
 def by_iterations(tmp_path, iterations=12, every=None, **kwargs):
     """A run whose loop counts iterations; three are a pass through the data."""
     loop = dict(by_epoch=False, max_iters=iterations)
-    runner = make_runner(tmp_path, train_cfg=loop, **kwargs)
-    runner._train_dataloader["sampler"] = dict(type="InfiniteSampler", shuffle=True, seed=3)
+    loader = dict(sampler=dict(type="InfiniteSampler", shuffle=True, seed=3))
+    runner = make_runner(tmp_path, train_cfg=loop, loader=loader, **kwargs)
     if every:
         runner.register_hook(dict(type="CheckpointHook", by_epoch=False, interval=every))
     return runner

@@ -210,8 +210,7 @@ def make_runner(
         num_workers=workers,
         persistent_workers=workers > 0,
         dataset=dataset or dict(type=Points, size=size, pipeline=list(pipeline)),
-        sampler=dict(type="DefaultSampler", shuffle=shuffle),
-        **(loader or {}),
+        **{"sampler": dict(type="DefaultSampler", shuffle=shuffle), **(loader or {})},
     )
     if selection is not None:
         train["batch_sampler"] = dict(type="SelectiveBatchSampler", selection=selection)
