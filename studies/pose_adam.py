@@ -1,0 +1,24 @@
+"""Which learning rate suits Adam, for poses?
+
+As `pose_lspet`, on 1,400 of its training persons; PCKh@0.5 on the other 300, which no run of that
+study is scored on.
+"""
+
+from typing import Any
+
+config = "configs/studies/pose_held_out.py"
+samples = 1_400
+budget = 40 * samples
+seeds = range(2)
+metric = "PCK"
+references = ["rate_1"]
+
+
+def adam(times: float) -> dict[str, Any]:
+    return dict(
+        label=f"Adam, rate {times * 3e-3:g}",
+        options={"optim_wrapper.optimizer.lr": times * 3e-3},
+    )
+
+
+arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2), "rate_4": adam(4)}
