@@ -90,6 +90,9 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
         # What half batches do without a perturbation.
         "sgd_64": dict(label="SGD, batches of 64", options={"train_dataloader.batch_size": 64}),
         "late_half_sgd": dict(label="SGD on a random half, last half", selection=HALF, start=0.5),
+        "late_quarter_sgd": dict(
+            label="SGD on a random half, last quarter", selection=HALF, start=0.75
+        ),
         "late_split_half": dict(
             label="¾ kept, ⅓ ascends, last half",
             method=split,
