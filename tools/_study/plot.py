@@ -25,6 +25,8 @@ _KINDS = {
     "sharpness-aware all the way": "#1c7ed6",
     "sharpness-aware late in the run": "#e8590c",
 }
+# Over two seeds an interval is twelve times their spread: it would say nothing and rule the scale.
+_BARS_FROM = 3
 _TEXT, _MUTED, _BAND = "#1f2329", "#6b7280", "#f4f5f7"
 
 Runs = Mapping[int, Record]
@@ -99,7 +101,7 @@ def _row(axes: Axes, y: float, arm: Arm, runs: Runs, base: Runs | None) -> None:
         half = found.half
     elif base is None:
         half = estimate(scores).half
-    if math.isfinite(half):
+    if math.isfinite(half) and len(runs) >= _BARS_FROM:
         axes.plot([mean - half, mean + half], [y, y], color=colour, lw=2.2, alpha=0.55, zorder=2)
     axes.scatter(scores, [y] * len(scores), s=13, color=colour, alpha=0.35, lw=0, zorder=3)
     axes.scatter([mean], [y], s=58, color=colour, edgecolor="white", lw=1.1, zorder=4)
@@ -133,11 +135,13 @@ def _decorate(
     ):
         _line(axes, study.arms[name], _mean(found[name]), side)
     axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=30)
-    seeds = " or ".join(map(str, sorted({len(runs) for runs in found.values()})))
+    counts = sorted({len(runs) for runs in found.values()})
+    seeds = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     reference = f"difference to {study.arms[base].label}, paired by seed" if base else "mean"
-    said = f"{_METRICS.get(study.metric, study.metric)}; small dots: {seeds} seeds; bars: 95 % "
+    metric = _METRICS.get(study.metric, study.metric)
+    bars = f"bars (three or more): 95 % interval of the {reference}"
     axes.annotate(
-        f"{said}interval of the {reference}",
+        f"{metric}; small dots: {seeds} seeds; {bars}",
         (0, 1),
         (0, 14),
         xycoords="axes fraction",
