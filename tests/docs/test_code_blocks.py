@@ -125,7 +125,7 @@ def test_lines_for_a_config_train(tmp_path):
             settings["selection"] = own["train_dataloader"]["batch_sampler"]["selection"]
         passes = Passes()
         hooks = [*names["custom_hooks"], passes]
-        tiny.train(tmp_path / str(trained), hooks=hooks, epochs=2, **settings)
+        tiny.train(tmp_path / str(trained), hooks=hooks, epochs=4, **settings)
         assert passes.of_step == [4, 4]  # of 8
         trained += 1
     assert trained == 4
