@@ -53,12 +53,23 @@ def second_pass() -> Iterator[None]:
         _second_pass_depth -= 1
 
 
-def weights_of_pass(batch: Batch | None) -> Tensor | None:
-    """The weights that a planned batch wants in the pass that is running, ``[N]``, or None."""
+def weights_of_pass(batch: Batch | None, subset: Tensor | None = None) -> Tensor | None:
+    """The weights that a planned batch wants in the pass that is running, or None.
+
+    Args:
+        batch: as it was planned, N samples.
+        subset: positions of the samples that the pass sees, ``[N']``; all by default.
+
+    Returns:
+        ``[N]``, or ``[N']`` on the device of ``subset``, which is not waited for.
+    """
     if batch is None or batch.weights is None:
         return None
     present = "after" if in_second_pass() else "before"
-    return batch.weights.values if batch.weights.loss in (present, "both") else None
+    if batch.weights.loss not in (present, "both"):
+        return None
+    values = batch.weights.values
+    return values if subset is None else values.to(subset.device, non_blocking=True)[subset]
 
 
 class Stepping(Protocol):
@@ -231,9 +242,7 @@ class ClosurePasses(Passes):
 
     def run_forward(self, subset: Tensor | None) -> ForwardRecord:
         value = self.closure() if subset is None else self._on_subset(subset)
-        weights = weights_of_pass(self.batch)
-        if weights is not None and subset is not None:
-            weights = weights[subset.to(weights.device)]
+        weights = weights_of_pass(self.batch, subset)
         if any(p.grad is not None for p in self.method.parameters()):
             raise AusamError(
                 "the closure left gradients behind; it only computes the loss, and the method "

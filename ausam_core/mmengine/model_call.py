@@ -85,7 +85,7 @@ class ModelCall:
         per_sample, self._vector = self._vector, None
         self._gave_vector = per_sample is not None
         self._total = loss
-        weights = weights_of_pass(self.exchange.batch)
+        weights = weights_of_pass(self.exchange.batch, subset)
         if weights is not None:
             if per_sample is None:
                 raise AusamError(
@@ -93,7 +93,8 @@ class ModelCall:
                     "loss that is reduced already; let the model return a vector with the loss of "
                     "each sample"
                 )
-            loss = mean_loss(per_sample, _of_part(weights, subset, len(per_sample)))
+            # Of pass 1, which the framework ran, only its length tells that it saw the first ones.
+            loss = mean_loss(per_sample, weights[: len(per_sample)])
         if self._recorder is not None:
             self._recorder.stop()
             recorded = self._recorder.losses()
@@ -155,8 +156,3 @@ class ModelCall:
         if losses and all(isinstance(v, Tensor) and v.dim() == 1 and len(v) > 1 for v in losses):
             if len({len(v) for v in losses}) == 1:
                 self._vector = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
-
-
-def _of_part(weights: Tensor, subset: Tensor | None, count: int) -> Tensor:
-    """The weights of the samples that a pass saw; where nobody said which, its first ones."""
-    return weights[:count] if subset is None else weights[subset.to(weights.device)]

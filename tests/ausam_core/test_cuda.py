@@ -18,6 +18,7 @@ from ausam_core import (
     ForwardRecord,
     GradientNormSelection,
     LookSAM,
+    Weights,
     in_second_pass,
 )
 
@@ -76,6 +77,22 @@ def test_a_step_never_waits_for_the_device(name, batch):
             result = method.step(closure_of(model, *batch), batch=p)
             if result.difference is not None:
                 selection.record(p.indices, result)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert result.finite
+
+
+@pytest.mark.parametrize("cls, settings", [(ESAM, {}), (KSAM, {}), (SAM, dict(ascent=0.5))])
+def test_the_weights_of_a_part_go_to_the_device_and_never_wait(cls, settings, batch):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    method = cls(optimizer, model, **settings)
+    weights = Weights(torch.linspace(0.5, 1.5, 16), "both")
+    planned = [Batch(list(range(16)), 16, epoch, weights) for epoch in (0, 1)]
+    method.step(closure_of(model, *batch), batch=planned[0])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = method.step(closure_of(model, *batch), batch=planned[1])
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert result.finite

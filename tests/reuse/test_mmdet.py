@@ -43,9 +43,6 @@ def boxes(index: int) -> dict[str, Any]:
 def project(path: str) -> Config:
     """A config of MMDetection on random pictures."""
     cfg = config_of("mmdet", path)
-    cfg.model.backbone.depth = 18 if "retina" in path else 50
-    if "retina" in path:
-        cfg.model.neck.in_channels = [64, 128, 256, 512]
     pack = dict(type="PackDetInputs", meta_keys=("img_shape", "ori_shape"))
     cfg.train_dataloader.dataset = dict(type="FewSamples", make="boxes", pipeline=[pack])
     cfg.train_dataloader.pop("batch_sampler", None)
