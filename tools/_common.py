@@ -26,6 +26,7 @@ warnings.filterwarnings("ignore", "pkg_resources is deprecated")
 
 import torch  # noqa: E402
 from _cores import usable_cores  # noqa: E402
+from _memory import keep_freed_memory  # noqa: E402
 from _preflight import settle_workers  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -143,14 +144,17 @@ def apply_run_arguments(cfg: Config, args: argparse.Namespace) -> None:
             hook.wait_time = args.wait_time
 
 
-def share_cores(cfg: Config) -> None:
-    """On the CPU, leave a core to each loader worker, and share the others among the processes.
+def prepare_cpu(cfg: Config) -> None:
+    """On the CPU, keep freed memory, leave a core to each loader worker, share the others.
 
     A worker and a thread of the model on one core hold up all other threads, which wait for the
     last of them: on two cores the quickstart is a third slower with two threads than with one.
-    ``OMP_NUM_THREADS`` overrides it.
+    ``OMP_NUM_THREADS`` overrides it. Processes of ``torchrun`` have equal shares.
     """
-    if get_device() != "cpu" or "OMP_NUM_THREADS" in os.environ:
+    if get_device() != "cpu":
+        return
+    keep_freed_memory()
+    if "OMP_NUM_THREADS" in os.environ:
         return
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0)
@@ -159,7 +163,7 @@ def share_cores(cfg: Config) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """A runner, also for ``--launcher pytorch`` without a GPU, where MMEngine gives up."""
-    share_cores(cfg)
+    prepare_cpu(cfg)
     if cfg.launcher == "pytorch" and get_device() == "cpu":
         torch.distributed.init_process_group("gloo")
         # As MMEngine wraps a model, but without the device_ids that DDP refuses on the CPU.

@@ -9,9 +9,11 @@ from functools import partial
 
 import torch
 from _cores import usable_cores
+from _memory import keep_freed_memory
 from torch import nn
 
 _TURNS = 20
+_BLOCK = 1 << 24  # numbers; glibc gives blocks from 32 MiB back whatever it has learned
 _SLOW = 3.0  # times as slow as others, from where a line speaks of denormal numbers
 
 
@@ -54,6 +56,26 @@ def layout_line() -> str:
     if gain >= 1:
         return f"channels_last convolves {gain:.1f} times as fast (the tasks here use it)"
     return f"channels_last is no gain on this machine ({gain:.1f} times as fast)"
+
+
+def memory_line() -> str:
+    """What a block of memory costs that was given back to the system; from here on none is."""
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        torch.ones(_BLOCK)
+        return time.perf_counter() - started
+
+    given_back = min(seconds() for _ in range(_TURNS))
+    if not keep_freed_memory():
+        return "the allocator is not glibc's, or has settings from the environment"
+    times = given_back / min(seconds() for _ in range(_TURNS))
+    if times < 1.2:
+        return "blocks that were freed cost nothing to have again"
+    return (
+        f"blocks that were freed cost {times:.1f} times as much to have again: export "
+        "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 (tools/train.py sees to it)"
+    )
 
 
 def _layer(device: str, layout: torch.memory_format) -> tuple[nn.Module, torch.Tensor]:

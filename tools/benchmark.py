@@ -26,7 +26,7 @@ from pathlib import Path
 from _benchmark import augment, classification, fit, scale, speed
 from _benchmark.trainee import Trainee
 from _benchmark.variants import make_variants, prepare
-from _common import ROOT, Options, check_task, load_config, run_tool, share_cores
+from _common import ROOT, Options, check_task, load_config, prepare_cpu, run_tool
 from mmengine.config import Config
 
 from ausam_core.errors import AusamError
@@ -100,7 +100,7 @@ def pose_trainees(args: argparse.Namespace, folder: Path) -> tuple[Config, list[
     for name, variant in make_variants(cfg).items():
         place = folder / str(len(trainees))
         prepare(variant, name, place, in_memory=args.no_loader, workers=args.workers)
-        share_cores(variant)
+        prepare_cpu(variant)
         trainees.append(Trainee(name, variant))
     return cfg, [trainees]
 

@@ -170,6 +170,7 @@ def speed_lines() -> list[tuple[str, str]]:
         ("threads", faster.threads_line()),
         ("denormals", faster.denormals_line()),
         ("layout", faster.layout_line()),
+        ("memory", faster.memory_line()),
     ]
 
 

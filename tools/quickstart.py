@@ -20,7 +20,7 @@ from pathlib import Path
 from shlex import join
 
 import numpy as np
-from _common import ROOT, Options, check_task, load_config, run_tool, share_cores
+from _common import ROOT, Options, check_task, load_config, prepare_cpu, run_tool
 from _cores import usable_cores
 from _drawing import Person, draw_grid, skeleton_of
 from _plan import Plan, choose, expected_score, fit, measure, read_plan, write_plan
@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> None:
     check_task(cfg)
     if args.again and folder.exists():
         print(f"The former run is kept in {keep_beside(folder)}.")
-    share_cores(cfg)
+    prepare_cpu(cfg)
     plan = make_plan(cfg, args)
     known = EXPECTED if args.config.name == CONFIG else {}
     print(plan.sentence(expected_score(plan.epochs, known)), flush=True)

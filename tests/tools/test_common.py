@@ -99,5 +99,5 @@ def test_threads_are_the_cores_that_workers_and_other_processes_leave(
     monkeypatch.setattr(_common, "get_device", lambda: "cpu")
     found = []
     monkeypatch.setattr(torch, "set_num_threads", found.append)
-    _common.share_cores(Config(dict(train_dataloader=dict(num_workers=workers))))
+    _common.prepare_cpu(Config(dict(train_dataloader=dict(num_workers=workers))))
     assert found == [threads]
