@@ -8,7 +8,7 @@ from typing import Any
 
 config = "configs/studies/pose_held_out.py"
 samples = 1_400
-budget = 40 * samples
+budget = 16 * samples
 seeds = range(2)
 metric = "PCK"
 references = ["rate_1"]
@@ -16,9 +16,9 @@ references = ["rate_1"]
 
 def adam(times: float) -> dict[str, Any]:
     return dict(
-        label=f"Adam, rate {times * 3e-3:g}",
-        options={"optim_wrapper.optimizer.lr": times * 3e-3},
+        label=f"Adam, rate {times * 6e-3:g}",
+        options={"optim_wrapper.optimizer.lr": times * 6e-3},
     )
 
 
-arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2), "rate_4": adam(4)}
+arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2)}

@@ -42,7 +42,7 @@ def test_the_promised_configs_are_there():
     family = [f"simcc_mpii_{kind}" for kind in ("adam", "sam", "ausam", "ausam-0.6", "ausam_224")]
     family += [f"simcc_mpii_{kind}_mini" for kind in ("adam", "sam", "ausam")]
     family += ["simcc_res50_mpii_adam", "simcc_res50_mpii_ausam", "simcc_custom"]
-    family += ["simcc_lite0_ausam_mini"]
+    family += ["simcc_lite0_adam_mini", "simcc_lite0_ausam_mini"]
     assert set(family) <= set(POSE)
 
 
