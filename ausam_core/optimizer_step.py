@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ausam_core import gradients
 from ausam_core.errors import AusamError
+from ausam_core.late_momentum import begin_late_momentum
 from ausam_core.skipping import SkipNonFinite
 from ausam_core.wrappers import scaler_within
 
@@ -50,6 +51,7 @@ class OptimizerStep:
             return
         # GradScaler too lets a fused optimizer make its state in a step that is skipped.
         if bool(finite):
+            begin_late_momentum(self.optimizer)
             step()
             self.skipping.updated(self.optimizer)
         else:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
+from ausam_core.late_momentum import begin_late_momentum
 from ausam_core.ranks import is_sharded
 from ausam_core.wrappers import inner_optimizers
 
@@ -48,6 +49,7 @@ class SkipNonFinite:
         bad = self.count(finite)
         if self.must_read(optimizer) or not _takes_a_flag(optimizer):
             if bool(finite):
+                begin_late_momentum(optimizer)
                 step()
                 self.updated(optimizer)
             return
