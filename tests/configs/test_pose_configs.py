@@ -41,7 +41,12 @@ def sizes(node: object) -> set:
 def test_the_promised_configs_are_there():
     family = [f"simcc_mpii_{kind}" for kind in ("adam", "sam", "ausam", "ausam-0.6", "ausam_224")]
     family += [f"simcc_mpii_{kind}_mini" for kind in ("adam", "sam", "ausam")]
-    family += ["simcc_res50_mpii_adam", "simcc_res50_mpii_ausam", "simcc_custom"]
+    family += [
+        "simcc_res50_mpii_adam",
+        "simcc_res50_mpii_ausam",
+        "simcc_custom",
+        "simcc_custom_small",
+    ]
     family += ["simcc_lite0_adam_mini", "simcc_lite0_ausam_mini"]
     assert set(family) <= set(POSE)
 
@@ -58,6 +63,7 @@ def without_sizes(node: object) -> object:
     [("lspet_sample_128x128", "lspet_sample", 128), ("mpii_224x224", "mpii_256x256", 224)],
 )
 def test_data_at_another_size_differ_in_nothing_else(name, of, size):
+    """The pipelines and the codec, that is; how many are read at a time may differ."""
     other, base = config(f"_base_/datasets/{name}"), config(f"_base_/datasets/{of}")
     assert sizes(other.to_dict()) == {(size, size)}
     for pipeline in (other.train_pipeline, other.train_dataloader.dataset.pipeline):
@@ -90,7 +96,7 @@ def test_the_model_builds_and_answers_for_every_joint_and_bin(name):
     with torch.no_grad():
         x, y = model(torch.zeros(1, 3, *cfg.codec.input_size), None, mode="tensor")
     bins = int(cfg.codec.input_size[0] * cfg.codec.simcc_split_ratio)
-    joints = cfg.num_joints if name == "simcc_custom" else 16
+    joints = cfg.num_joints if "custom" in name else 16
     assert x.shape == y.shape == (1, joints, bins)
 
 
@@ -102,6 +108,11 @@ def test_the_model_builds_and_answers_for_every_joint_and_bin(name):
         ("simcc_mpii_ausam-0.6", "simcc_mpii_ausam", {"train_dataloader"}),
         ("simcc_mpii_sam_mini", "simcc_mpii_adam_mini", {"optim_wrapper"}),
         ("simcc_mpii_ausam_mini", "simcc_mpii_sam_mini", {"train_dataloader", "custom_hooks"}),
+        (
+            "simcc_lite0_ausam_mini",
+            "simcc_lite0_adam_mini",
+            {"optim_wrapper", "train_dataloader", "custom_hooks"},
+        ),
         (
             "simcc_res50_mpii_ausam",
             "simcc_res50_mpii_adam",
@@ -133,7 +144,7 @@ def test_hooks_of_the_base_survive_in_every_config():
     for name in POSE:
         hooks = {hook["type"] for hook in config(name).custom_hooks}
         assert {"SyncBuffersHook", "TrainingAccuracyHook"} <= hooks
-        ours = "ausam" in name or name in ("simcc_custom", "simcc_mpii_late")
+        ours = "ausam" in name or "custom" in name or name == "simcc_mpii_late"
         assert ("AUSAMHook" in hooks) == ours
 
 
@@ -142,8 +153,9 @@ def test_the_mini_config_finds_its_images_from_anywhere(tmp_path, monkeypatch):
     tasks.pose.check_config(config("simcc_mpii_ausam_mini"))
 
 
-def test_the_config_for_ones_own_data_tests_on_what_it_validates_on():
-    cfg = config("simcc_custom")
+@pytest.mark.parametrize("name", ["simcc_custom", "simcc_custom_small"])
+def test_the_config_for_ones_own_data_tests_on_what_it_validates_on(name):
+    cfg = config(name)
     assert cfg.test_dataloader == cfg.val_dataloader
     assert cfg.val_dataloader.dataset.ann_file == cfg.val_file
     own = {key: cfg.train_dataloader.dataset[key] for key in cfg.own}

@@ -89,9 +89,9 @@ def test_images_in_subfolders_are_looked_up_there(tmp_path):
         check_dataset(cfg)
 
 
-def custom(form: str, folder: Path) -> Config:
-    """The config of the guide, cut down to a second: one's own data and a slim network."""
-    cfg = Config.fromfile(ROOT / "configs/simcc_custom.py")
+def custom(form: str, folder: Path, name: str = "simcc_custom") -> Config:
+    """A config of the guide, cut down to a second: one's own data and a slim network."""
+    cfg = Config.fromfile(ROOT / f"configs/{name}.py")
     mini = Config.fromfile(ROOT / "configs/simcc_mpii_ausam_mini.py")
     joints = {"mpii": 16, "coco-14": 14, "coco-17": 17}[form]
     cfg.model, cfg.work_dir = mini.model, str(folder)
@@ -106,9 +106,11 @@ def custom(form: str, folder: Path) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_config_for_ones_own_data_trains_and_scores(tmp_path, form):
-    cfg = custom(form, tmp_path)
+@pytest.mark.parametrize(
+    "form, name", [*((form, "simcc_custom") for form in FORMS), ("coco-17", "simcc_custom_small")]
+)
+def test_the_config_for_ones_own_data_trains_and_scores(tmp_path, form, name):
+    cfg = custom(form, tmp_path, name)
     check_config(cfg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
