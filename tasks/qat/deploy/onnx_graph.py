@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -30,9 +31,10 @@ def require(name: str, *, for_int2: bool) -> ModuleType:
     found = tuple(int(part) for part in module.__version__.split(".")[:2])
     needed = _NEEDS[name]
     if for_int2 and found < needed:
+        newer = f"Python 3.11 or later and {INSTALL}" if sys.version_info < (3, 11) else INSTALL
         raise AusamError(
             f"{name} {module.__version__} has no 2-bit types, {'.'.join(map(str, needed))} is "
-            f"needed; {INSTALL}, or export with --weights int8"
+            f"needed; {newer}, or export with --target portable"
         )
     return module
 
