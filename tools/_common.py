@@ -133,7 +133,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def apply_run_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """Enter the common flags; the work folder comes from the flag, the file, or its name."""
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.launcher != "none":  # without one, other libraries would wait for more processes
+        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

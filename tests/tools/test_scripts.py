@@ -31,7 +31,8 @@ esac
 
 def bash(script: str, *args: str, **env: str) -> subprocess.CompletedProcess:
     command = ["bash", str(ROOT / "tools" / script), *args]
-    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
+    inherited = {key: value for key, value in os.environ.items() if key != "AUSAM_EXTRAS"}
+    return subprocess.run(command, env=inherited | env, capture_output=True, text=True)
 
 
 @pytest.fixture
