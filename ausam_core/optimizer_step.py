@@ -46,7 +46,11 @@ class OptimizerStep:
             self.skipping.step(self.optimizer, finite, step)
             return
         self.skipping.count(finite)  # the scaler skips by itself, and backs off
-        if self.scaler is None or not self.skipping.must_read(self.optimizer):
+        if self.scaler is None:  # a wrapper's, which decides within
+            begin_late_momentum(self.optimizer)
+            step()
+            return
+        if not self.skipping.must_read(self.optimizer):
             step()
             return
         # GradScaler too lets a fused optimizer make its state in a step that is skipped.

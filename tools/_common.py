@@ -151,7 +151,8 @@ def prepare_cpu(cfg: Config) -> None:
     """On the CPU, keep freed memory, leave a core to each loader worker, share the others.
 
     A worker and a thread of the model on one core hold up all other threads, which wait for the
-    last of them: on two cores the quickstart is a third slower with two threads than with one.
+    last of them: beside a worker, two cores train the small pose network a third slower with two
+    threads than with one.
     ``OMP_NUM_THREADS`` overrides it. Processes of ``torchrun`` have equal shares.
     """
     if get_device() != "cpu":

@@ -11,11 +11,14 @@ from torch.nn import functional as F
 from ausam_core import SAM
 
 
-def trained(net: nn.Module, fused: bool, **settings: float) -> dict[str, torch.Tensor]:
+def trained(
+    net: nn.Module, fused: bool, scaled: bool = False, **settings: float
+) -> dict[str, torch.Tensor]:
     """Six steps of SAM, the first layer frozen in the first two."""
     net = copy.deepcopy(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=fused, **settings)
-    method = SAM(optimizer, net, rho=0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0) if scaled else None
+    method = SAM(optimizer, net, rho=0.05, scaler=scaler)
     draw = torch.Generator().manual_seed(1)
     for step in range(6):
         net[0].requires_grad_(step >= 2)
@@ -33,10 +36,11 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_a_layer_that_is_thawed_later_trains_on(net, nesterov):
+def test_a_layer_that_is_thawed_later_trains_on(net, nesterov, scaled):
     settings = dict(momentum=0.9, weight_decay=1e-3, nesterov=nesterov)
-    expected, found = trained(net, False, **settings), trained(net, True, **settings)
+    expected, found = trained(net, False, **settings), trained(net, True, scaled, **settings)
     assert len(found) == len(expected)
     for name, value in net.state_dict().items():
         torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-5)
