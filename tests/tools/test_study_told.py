@@ -77,6 +77,17 @@ def test_the_table_is_bold_only_where_the_interval_excludes_0(study):
     assert list(rows)[2:] == ["SAM", "AUSAM, late", "SGD"]
 
 
+@pytest.mark.parametrize(
+    ("losses", "shown"),
+    [((1.0, 0.5), ("1.000", "0.500")), ((0.00583, 0.0005), ("0.00583", "0.00050"))],
+)
+def test_the_table_shows_three_digits_of_a_loss_of_any_size(study, losses, shown):
+    for arm, loss in zip(("sgd", "sam"), losses, strict=True):
+        write_record(study, record_of(study, arm, training_loss=loss))
+    lines = table(study).splitlines()
+    assert all(any(f"| {text} |" in line for line in lines) for text in shown)
+
+
 def test_the_table_says_over_how_many_seeds_a_difference_is_where_it_is_fewer(study):
     fill(study, "sgd", [50.0, 51.0])
     fill(study, "sam", [52.0, 53.1, 53.9])

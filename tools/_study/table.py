@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 
@@ -31,6 +32,7 @@ def table(study: Study) -> str:
     heads += [f"− {study.arms[name].label}" for name in references]
     heads += ["on training data", "training loss", "sharpness"]
     heads += ["wrong labels chosen"] if noisy else []
+    decimals = {what: _decimals(found, what) for what in ("training_loss", "sharpness")}
     lines = [_line(heads), _line(["---", *["---:"] * (len(heads) - 1)])]
     for name in ordered(study, found):
         runs = found[name]
@@ -39,8 +41,9 @@ def table(study: Study) -> str:
         for reference in references:
             same = reference == name
             cells.append("" if same else _difference(difference(runs, found[reference]), len(runs)))
-        cells += [f"{_mean(runs, 'training_score'):.1f}", f"{_mean(runs, 'training_loss'):.3f}"]
-        cells.append(f"{_mean(runs, 'sharpness'):.3f}")
+        cells.append(f"{_mean(runs, 'training_score'):.1f}")
+        for what, places in decimals.items():
+            cells.append(f"{_mean(runs, what):.{places}f}")
         if noisy:
             wrong = [r.more["wrong_labels_chosen"] for r in runs.values() if r.more]
             cells.append(f"{statistics.mean(wrong):.1f} %" if wrong else "")
@@ -55,6 +58,12 @@ def ordered(study: Study, found: Mapping[str, Mapping[int, Record]]) -> list[str
 
 def _mean(runs: Mapping[int, Record], what: str) -> float:
     return statistics.mean(getattr(record, what) for record in runs.values())
+
+
+def _decimals(found: Mapping[str, Mapping[int, Record]], what: str) -> int:
+    """Places that show three digits of the largest mean: losses of tasks differ by thousands."""
+    largest = max(abs(_mean(runs, what)) for runs in found.values())
+    return max(3, 2 - math.floor(math.log10(largest))) if 0 < largest < math.inf else 3
 
 
 def _spread(runs: Mapping[int, Record]) -> str:
