@@ -1,4 +1,4 @@
-"""Running statistics of normalisation layers: frozen during a pass.
+"""Running statistics, and whatever else a forward pass moves by itself: frozen during a pass.
 
 A SAM step runs the model twice on one batch. Left alone, BatchNorm would move its running mean and
 variance twice, the second time by activations at the perturbed weights, which no one will ever
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Buffer(NamedTuple):
-    """A buffer as it was found."""
+    """A buffer, or a parameter that no optimizer moves, as it was found."""
 
     owner: nn.Module
     name: str
     tensor: Tensor
     version: int
 
+    @property
+    def place(self) -> Any:
+        """Where the module keeps it."""
+        own = self.owner
+        return own._parameters if isinstance(self.tensor, nn.Parameter) else own._buffers
+
     def moved(self) -> bool:
         """Whether it was written to or replaced since."""
-        now = self.owner._buffers.get(self.name)
+        now = self.place.get(self.name)
         return now is not self.tensor or self.tensor._version != self.version
 
 
@@ -37,7 +43,8 @@ class RunningStatistics:
     they normalise by the statistics of the batch as before and leave buffers and counter alone, at
     no cost. Setting ``momentum`` to 0, as public SAM code does, still counts batches, fails with
     ``momentum=None``, and loses the momentum if done twice. Any other layer (InstanceNorm, spectral
-    normalisation, observers, a user's layers) has those buffers put back that a pass moves.
+    normalisation, observers, a user's layers) has those buffers put back that a pass moves, and
+    those parameters without a gradient: a teacher that the forward pass itself averages.
     The layers are looked for again each time, because they can be replaced.
 
     Example:
@@ -50,13 +57,14 @@ class RunningStatistics:
         self.model = model
         self._before: list[_Buffer] | None = None
         self._kept: list[tuple[Tensor, Tensor]] = []
+        self._has_kept = False
 
     def watch(self) -> None:
         """Note the buffers as they are before pass 1, so that pass 2 freezes what pass 1 moved.
 
         Without it, :meth:`frozen` copies every buffer that is not BatchNorm's.
         """
-        self._before = list(self._other_buffers())
+        self._before = [*self._other_buffers(), *self._resting_parameters()]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -64,6 +72,7 @@ class RunningStatistics:
         tracking = [m for m in self.model.modules() if _obeys(m) and m.track_running_stats]
         movable = list(self._other_buffers())
         if self._before is not None:
+            movable += self._resting_parameters()
             moving = {(b.owner, b.name) for b in self._before if b.moved()}
             movable = [b for b in movable if (b.owner, b.name) in moving]
         with torch.no_grad():
@@ -76,15 +85,21 @@ class RunningStatistics:
             for module in tracking:
                 _tell(module, True)
             for buffer in movable:
-                buffer.owner._buffers[buffer.name] = buffer.tensor
+                buffer.place[buffer.name] = buffer.tensor
             if movable:
                 with torch.no_grad():
                     torch._foreach_copy_([b.tensor for b in movable], kept)
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether :meth:`keep` was called."""
+        return self._has_kept
 
     @torch.no_grad()
     def keep(self) -> None:
         """Remember the statistics as they are, for :meth:`repair`."""
         self._kept = [(b, b.clone()) for b in self._statistics()]
+        self._has_kept = True
 
     @torch.no_grad()
     def repair(self) -> None:
@@ -107,6 +122,12 @@ class RunningStatistics:
             if isinstance(m, _BatchNorm) or _tracks(m) or m in moving
         ]
         return [b for m in owners for b in m.buffers(recurse=False) if b.is_floating_point()]
+
+    def _resting_parameters(self) -> Iterator[_Buffer]:
+        for module in self.model.modules():
+            for name, tensor in module._parameters.items():
+                if tensor is not None and not tensor.requires_grad:
+                    yield _Buffer(module, name, tensor, tensor._version)
 
     def _other_buffers(self) -> Iterator[_Buffer]:
         """Buffers of the layers that cannot be told to leave them alone."""

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from ausam_core.batch import Batch
@@ -61,6 +63,8 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         selection: what to keep.
         drop_last: leave out a last batch of fewer than K samples.
         seed: seed of the draws; the same on all ranks, which draw apart because of their rank.
+        process_group: the ranks that train one model and share its scores; by default all of
+            ``torch.distributed``. A rank that trains a model of its own gives a group of its own.
 
     Raises:
         AusamError: for a batch size below 1, or one of which the selection keeps less than one
@@ -75,6 +79,7 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         *,
         drop_last: bool = False,
         seed: int = 0,
+        process_group: Any = None,
     ) -> None:
         if batch_size < 1:
             raise AusamError(f"batch_size must be 1 or more, found {batch_size}")
@@ -84,6 +89,8 @@ class SelectiveBatchSampler(Sampler[list[int]]):
                 "sampler with an end, or leave the batches whole"
             )
         selection.check_batch_size(batch_size)
+        if process_group is not None:
+            selection.process_group = process_group
         self.sampler, self.batch_size, self.selection = sampler, batch_size, selection
         self.drop_last, self.seed, self.epoch = drop_last, seed, 0
         # Ways through the running epoch: a loader's iterator, and any look ahead.
@@ -92,6 +99,8 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         self._open: set[Batch] = set()
         self._begun = False
         self._handed = self._recorded = 0
+        # Of the inner sampler's own generator, as the running epoch began with it.
+        self._order: Tensor | None = None
 
     def begin_run(self, epochs: int) -> None:
         """Learn how many epochs the run has, for settings that are a share of them."""
@@ -196,13 +205,18 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         """Make what was recorded count from now on, and let the ranks exchange it.
 
         :meth:`over` calls it after its last batch; a loop that is left by ``break`` calls it before
-        it saves. Under DDP every rank calls it.
+        it saves. Where no epoch has begun since the last one ended it does nothing. Under DDP every
+        rank calls it.
         """
+        if not (self._begun or self._plans):
+            return
         self.selection.end_epoch()
         self._forget()
         self.epoch += 1
 
     def __iter__(self) -> Plan:
+        if not self._plans:
+            self._order = self._generator_state()
         plan = Plan(self._batches())
         self._plans.append(plan)
         return plan
@@ -212,18 +226,28 @@ class SelectiveBatchSampler(Sampler[list[int]]):
         return self.selection.num_batches(len(self.sampler), self.batch_size, self.drop_last)
 
     def state_dict(self) -> dict[str, Any]:
-        """Seed, epoch and the selection's memory: tensors and plain values.
+        """Seed, epoch, the selection's memory, and the state of the inner sampler's generator where
+        it has one: tensors and plain values.
 
-        Within an epoch it holds the memory as of its beginning, because a resumed run starts the
-        epoch again.
+        Within an epoch it holds them as of its beginning, because a resumed run starts the epoch
+        again.
         """
-        return {"seed": self.seed, "epoch": self.epoch, "selection": self.selection.state_dict()}
+        order = self._order if self._begun or self._plans else self._generator_state()
+        state = {"seed": self.seed, "epoch": self.epoch, "selection": self.selection.state_dict()}
+        return state if order is None else {**state, "order": order}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`, with the epoch that follows the last whole one."""
         self.selection.load_state_dict(state["selection"])
         self.seed, self.epoch = state["seed"], state["epoch"]
+        generator = getattr(self.sampler, "generator", None)
+        if generator is not None and "order" in state:
+            generator.set_state(state["order"].cpu())
         self._forget()
+
+    def _generator_state(self) -> Tensor | None:
+        generator = getattr(self.sampler, "generator", None)
+        return generator.get_state() if isinstance(generator, torch.Generator) else None
 
     def _hand_out(self, batch: Batch) -> Batch:
         self._open.add(batch)

@@ -54,6 +54,11 @@ def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> F
     """
     if isinstance(value, ForwardRecord):
         record = value
+        if record.total.dim() != 0:
+            raise AusamError(
+                f"ForwardRecord.total has shape {list(record.total.shape)}; it is the scalar that "
+                "is differentiated, and the loss of each sample goes into per_sample"
+            )
     elif not isinstance(value, Tensor):
         raise AusamError(
             f"the closure returned {type(value).__name__}, not a loss; return a tensor with the "
@@ -68,13 +73,20 @@ def as_record(value: Tensor | ForwardRecord, weights: Tensor | None = None) -> F
             f"the closure returned a loss of shape {list(value.shape)}; reduce it to one value a "
             "sample, shape [N]"
         )
+    if record.per_sample is not None and record.per_sample.numel() == 0:
+        raise AusamError("the closure returned the losses of no sample; leave empty batches out")
     if weights is not None:
         if record.per_sample is None:
             raise AusamError(
                 "this selection weights samples, but the loss is already reduced to a scalar; "
                 'return the loss of each sample, shape [N] (reduction="none")'
             )
-        record.total = mean_loss(record.per_sample, weights)
+        if isinstance(value, ForwardRecord):
+            # What its total holds beside the losses of the samples (a penalty) stays.
+            weights = weights.to(record.per_sample, non_blocking=True)
+            record.total = record.total + mean_loss(record.per_sample, weights - 1)
+        else:
+            record.total = mean_loss(record.per_sample, weights)
     return record
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core import gradients
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 from ausam_core.late_momentum import begin_late_momentum
 from ausam_core.skipping import SkipNonFinite
 from ausam_core.wrappers import scaler_within
@@ -33,6 +33,11 @@ class OptimizerStep:
         clip_grad_norm: float | None,
         max_skips: int,
     ) -> None:
+        if clip_grad_norm is not None and not as_number("clip_grad_norm", clip_grad_norm) > 0:
+            raise AusamError(
+                f"clip_grad_norm is the largest norm a gradient may have, above 0; found "
+                f"{clip_grad_norm}"
+            )
         self.optimizer, self.scaler, self.clip_grad_norm = optimizer, scaler, clip_grad_norm
         self.skipping = SkipNonFinite(max_skips)
 

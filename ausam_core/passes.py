@@ -53,10 +53,16 @@ def second_pass() -> Iterator[None]:
         _second_pass_depth -= 1
 
 
-def weights_of_pass(batch: Batch | None, subset: Tensor | None = None) -> Tensor | None:
+def weights_of_pass(
+    method: Stepping, batch: Batch | None, subset: Tensor | None = None
+) -> Tensor | None:
     """The weights that a planned batch wants in the pass that is running, or None.
 
+    Where the gradient of pass 1 may become that of the update, weights of the loss after a
+    perturbation count in it too: no other pass may come to see them.
+
     Args:
+        method: whose pass it is.
         batch: as it was planned, N samples.
         subset: positions of the samples that the pass sees, ``[N']``; all by default.
 
@@ -67,7 +73,8 @@ def weights_of_pass(batch: Batch | None, subset: Tensor | None = None) -> Tensor
         return None
     present = "after" if in_second_pass() else "before"
     if batch.weights.loss not in (present, "both"):
-        return None
+        if in_second_pass() or not method.first_pass_may_be_last:
+            return None
     values = batch.weights.values
     return values if subset is None else values.to(subset.device, non_blocking=True)[subset]
 
@@ -85,6 +92,9 @@ class Stepping(Protocol):
 
     @property
     def first_pass_is_local(self) -> bool: ...
+
+    @property
+    def first_pass_may_be_last(self) -> bool: ...
 
     def parameters(self) -> list[nn.Parameter]: ...
 
@@ -187,6 +197,10 @@ class Passes(ABC):
             return norm
         return norm / self._scale.to(norm)
 
+    def weights(self, subset: Tensor | None = None) -> Tensor | None:
+        """The weights of the samples in the loss of the pass that is running, or None."""
+        return weights_of_pass(self.method, self.batch, subset)
+
     def averaging(self) -> AbstractContextManager[None]:
         """The context that keeps DDP from averaging a gradient which is to stay on its rank."""
         if in_second_pass() or not self.method.first_pass_is_local:
@@ -242,7 +256,7 @@ class ClosurePasses(Passes):
 
     def run_forward(self, subset: Tensor | None) -> ForwardRecord:
         value = self.closure() if subset is None else self._on_subset(subset)
-        weights = weights_of_pass(self.batch, subset)
+        weights = self.weights(subset)
         if any(p.grad is not None for p in self.method.parameters()):
             raise AusamError(
                 "the closure left gradients behind; it only computes the loss, and the method "

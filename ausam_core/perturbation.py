@@ -25,7 +25,7 @@ from ausam_core.errors import AusamError, as_number
 from ausam_core.ranks import global_norm, local
 from ausam_core.wrappers import inner_optimizers, parameter_names
 
-Exclude = Callable[[str, nn.Parameter], bool] | Sequence[str]
+Exclude = Callable[[str, nn.Parameter], bool] | Sequence[str] | str
 """Which parameters stay where they are."""
 
 
@@ -58,7 +58,7 @@ class Perturbation:
         model: names the parameters; needed by ``adaptive`` and ``exclude``.
         exclude: parameters to leave alone: a function of (name, parameter), or regular expressions
             searched in the name (without the prefixes of DDP, ``torch.compile`` and the like), for
-            example ``[r"\\.bn\\d"]``.
+            example ``[r"\\.bn\\d"]``; one may stand alone.
 
     Attributes:
         scale: multiplies every radius; methods move it.
@@ -85,6 +85,8 @@ class Perturbation:
                 "adaptive=True and exclude=… go by the names of parameters, and no model was "
                 "given; pass model=…"
             )
+        if isinstance(exclude, str):
+            exclude = [exclude]  # and not its letters, of which "i" is in every "weight"
         self.optimizer, self.adaptive, self.eta = optimizer, adaptive, eta
         self._rho = float(rho)
         self.scale = 1.0
@@ -112,6 +114,8 @@ class Perturbation:
 
     @rho.setter
     def rho(self, rho: float) -> None:
+        if not as_number("rho", rho) >= 0:
+            raise AusamError(f"rho must be 0 or more, found {rho}")
         self._rho = float(rho) / self.scale
 
     def radius_of(self, group: dict[str, Any]) -> float:
@@ -274,11 +278,18 @@ def forget_casts() -> None:
         torch.clear_autocast_cache()
 
 
+class _Matches:
+    """Whether a name matches one of some patterns; a class, so that a method can be pickled."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+
+    def __call__(self, name: str, parameter: nn.Parameter) -> bool:
+        return any(pattern.search(name) for pattern in self._patterns)
+
+
 def _as_predicate(exclude: Exclude | None) -> Callable[[str, nn.Parameter], bool] | None:
-    if exclude is None or callable(exclude):
-        return exclude
-    patterns = [re.compile(pattern) for pattern in exclude]
-    return lambda name, parameter: any(pattern.search(name) for pattern in patterns)
+    return exclude if exclude is None or callable(exclude) else _Matches(exclude)
 
 
 def _check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:

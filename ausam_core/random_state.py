@@ -1,9 +1,12 @@
-"""Chance: generators that are a function of a key, and torch's own state, remembered."""
+"""Chance: generators that are a function of a key, and the state of all others, remembered."""
 
 from __future__ import annotations
 
 import hashlib
+import random
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,3 +60,51 @@ class RandomState:
         cpu, cuda = state["cpu"], state.get("cuda")
         assert cpu is not None
         return cls(cpu=cpu.cpu(), cuda=None if cuda is None else cuda.cpu())
+
+
+def capture_random_state() -> dict[str, Any]:
+    """The state of Python's, NumPy's and torch's generators, as tensors and plain values.
+
+    NumPy's is None where nobody has imported it.
+    """
+    version, words, gauss = random.getstate()
+    return {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": _numpy_state(),
+        "torch": RandomState.capture().state_dict(),
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Make what :func:`capture_random_state` gave the present state."""
+    if "torch" not in state:  # as it was saved before Python's and NumPy's were
+        state = {"torch": state}
+    python, saved = state.get("python"), state.get("numpy")
+    if python is not None:
+        random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    if saved is not None:
+        numpy = _numpy()
+        keys = saved["keys"].cpu().numpy().astype("uint32")
+        state_of = (saved["name"], keys, saved["position"], saved["has_gauss"], saved["cached"])
+        if numpy is not None:
+            numpy.random.set_state(state_of)
+    RandomState.from_state_dict(state["torch"]).restore()
+
+
+def _numpy_state() -> dict[str, Any] | None:
+    numpy = _numpy()
+    if numpy is None:
+        return None
+    name, keys, position, has_gauss, cached = numpy.random.get_state()
+    return {
+        "name": name,
+        "keys": torch.from_numpy(keys.astype("int64")),
+        "position": position,
+        "has_gauss": has_gauss,
+        "cached": cached,
+    }
+
+
+def _numpy() -> Any:
+    """NumPy where somebody has imported it: this package needs torch alone."""
+    return sys.modules.get("numpy")

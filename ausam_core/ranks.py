@@ -63,6 +63,12 @@ def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
         AusamError: where several ranks train and no wrapper can be seen that could be told.
     """
     wrapper: Any = data_parallel_wrapper(model)
+    if getattr(wrapper, "static_graph", False):
+        raise AusamError(
+            'perturb="local" keeps the gradient of pass 1 on its rank by no_sync(), with which '
+            "DistributedDataParallel(static_graph=True) cannot begin; leave static_graph out, or "
+            'use perturb="global"'
+        )
     if wrapper is None:
         raise AusamError(
             'perturb="local" keeps the gradient of pass 1 on its rank, which only '
@@ -90,21 +96,22 @@ def average(tensors: Sequence[Tensor], group: Any = None) -> None:
     torch._foreach_copy_(list(tensors), [m.view_as(t) for m, t in zip(means, tensors, strict=True)])
 
 
-def sum_over_ranks(table: Tensor) -> Tensor:
-    """The sum of what the ranks hold, where the table was; a collective call."""
-    return _all_reduce(table.clone()).to(table.device)
+def sum_over_ranks(table: Tensor, group: Any = None) -> Tensor:
+    """The sum of what the ranks of a group hold, where the table was; a collective call."""
+    return _all_reduce(table.clone(), group=group).to(table.device)
 
 
-def largest_of_ranks(number: int) -> int:
-    """The largest number of all ranks; a collective call."""
-    return -smallest_of_ranks(-number)
+def largest_of_ranks(number: int, group: Any = None) -> int:
+    """The largest number of the ranks of a group; a collective call."""
+    return -smallest_of_ranks(-number, group)
 
 
-def smallest_of_ranks(number: int) -> int:
-    """The smallest number of all ranks; a collective call."""
+def smallest_of_ranks(number: int, group: Any = None) -> int:
+    """The smallest number of the ranks of a group; a collective call."""
     if not _is_distributed():
         return number
-    return int(_all_reduce(torch.tensor(number, dtype=torch.int64), dist.ReduceOp.MIN))
+    found = torch.tensor(number, dtype=torch.int64)
+    return int(_all_reduce(found, dist.ReduceOp.MIN, group))
 
 
 def is_sharded(tensor: Tensor) -> bool:

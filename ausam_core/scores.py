@@ -76,6 +76,8 @@ class Scores:
                 "losses; the closure must return one loss for each sample of the batch that the "
                 "sampler gave"
             )
+        if indices and not 0 <= min(indices) <= max(indices) < self.num_samples:
+            raise self._unknown(min(indices), max(indices))
         self._pending_indices.append(torch.as_tensor(indices, dtype=torch.int32))
         self._pending_values.append(differences.detach().float())
         if len(self._pending_values) % _JOIN == 0:
@@ -86,14 +88,15 @@ class Scores:
         """Drop what the running epoch has gathered, because it will be run again."""
         self._pending_indices, self._pending_values = [], []
 
-    def merge(self) -> None:
+    def merge(self, group: Any = None) -> None:
         """Enter the epoch's observations into the table: one transfer from the device.
 
-        Under ``torch.distributed`` every rank must call it; afterwards all have the same table.
+        Under ``torch.distributed`` every rank of the group (by default all) must call it;
+        afterwards they have the same table.
         Observations that are NaN or infinite are dropped: the old score stays. A sample that two
         ranks trained (padding of a distributed sampler) counts with both observations.
         """
-        ranks = number_of_ranks()
+        ranks = number_of_ranks(group)
         if not self._pending_values and ranks == 1:
             return
         total, count = (
@@ -109,7 +112,7 @@ class Scores:
             count.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
             self.forget_pending()
         if ranks > 1:
-            total, count = sum_over_ranks(total), sum_over_ranks(count)
+            total, count = sum_over_ranks(total, group), sum_over_ranks(count, group)
         if self._averages:
             self._value += total
             self._count += count
@@ -129,17 +132,24 @@ class Scores:
             AusamError: for a sample that the table does not have.
         """
         if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < self.num_samples:
-            raise AusamError(
-                f"the sampler gave samples {int(indices.min())} to {int(indices.max())}, but the "
-                f"selection was made for a data set of {self.num_samples}; make it with "
-                "num_samples=len(dataset)"
-            )
+            raise self._unknown(int(indices.min()), int(indices.max()))
         value = self._value[indices]
         return value / self._count[indices] if self._averages else value
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no sample has a score."""
+        return not bool(self._count.any() if self._averages else (~self._value.isnan()).any())
 
     def mean(self) -> Tensor:
         """Mean score of the samples that were trained, 0-dim; NaN where none was. O(n)."""
         return self.of(torch.arange(self.num_samples)).nanmean()
+
+    def _unknown(self, least: int, largest: int) -> AusamError:
+        return AusamError(
+            f"the sampler gave samples {least} to {largest}, but the selection was made for a data "
+            f"set of {self.num_samples}; make it with num_samples=len(dataset)"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The table, without what the running epoch gathered: a resumed run starts it again."""

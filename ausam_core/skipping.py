@@ -32,7 +32,7 @@ class SkipNonFinite:
 
     def __init__(self, max_in_a_row: int = 20) -> None:
         if max_in_a_row < 1:
-            raise AusamError(f"max_in_a_row must be 1 or more, found {max_in_a_row}")
+            raise AusamError(f"max_skips must be 1 or more, found {max_in_a_row}")
         self.max_in_a_row = max_in_a_row
         self._skipped = self._in_a_row = self._longest = torch.zeros((), dtype=torch.float32)
         # Parameters that an optimizer has updated once; held, so that an id means one parameter.

@@ -111,6 +111,11 @@ def inner_optimizers(optimizer: Any) -> list[Any]:
     return [optimizer]
 
 
+def shards_its_state(optimizer: Any) -> bool:
+    """Whether a rank holds the state of some parameters only, as with ZeRO."""
+    return any(cls.__name__ == "ZeroRedundancyOptimizer" for cls in type(optimizer).__mro__)
+
+
 def needs_closure(optimizer: Any) -> bool:
     """Whether ``step`` wants a closure, as LBFGS does."""
     for inner in inner_optimizers(optimizer):

@@ -28,8 +28,8 @@ class AESAM(SAM):
 
     Args:
         optimizer, model, rho: see :class:`~ausam_core.SAM`.
-        total_steps: number of updates of the run, over which c_t moves; by default what
-            :meth:`begin_run` says.
+        total_steps: number of updates over which c_t moves; by default those of the run, as
+            :meth:`begin_run` says, from ``start`` on.
         lambda_1, lambda_2: c_t at the end and at the beginning.
         delta: decay δ of the averages.
         **kwargs: see :class:`~ausam_core.SAM`.
@@ -62,7 +62,11 @@ class AESAM(SAM):
 
     def begin_run(self, epochs: int, steps: int) -> None:
         super().begin_run(epochs, steps)
-        self.total_steps = self.total_steps or steps
+        self.total_steps = self.total_steps or max(1, steps - self.first_update)
+
+    @property
+    def one_pass(self) -> bool:
+        return True  # may be: it is decided by the gradient of pass 1
 
     def gradient(self, passes: Passes) -> StepResult:
         first = self.first_pass(passes)

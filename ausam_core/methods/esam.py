@@ -86,8 +86,13 @@ class ESAM(SAM):
 
     def gradient(self, passes: Passes) -> StepResult:
         first = passes.forward()
-        self._wake()  # the graph of pass 1 is made
+        if self._frozen and not first.total.requires_grad:  # all that the loss depends on rests
+            self._wake()
+            self._resting = set()
+            with self.statistics.frozen():
+                first = passes.forward()
         passes.backward(first)
+        self._wake()  # not before: activation checkpointing runs the forward again in backward
         if self.gamma < 1 and first.per_sample is None:
             raise AusamError(
                 "ESAM keeps the samples whose loss rose most, but the loss is already reduced to a "

@@ -79,6 +79,8 @@ class GSAM(SAM):
         groups = self.optimizer.param_groups
         named = [float(g.get(key, 0.0)) for g in groups for key in ("max_lr", "initial_lr", "lr")]
         self._lr_max = max(self._lr_max, *named)
+        if self._lr_max == 0:  # nothing moves yet
+            return 1.0
         lr = max(float(group["lr"]) for group in groups)
         rho = self.rho_min + (self.rho_max - self.rho_min) * lr / self._lr_max
         return rho / self.rho_max

@@ -79,9 +79,10 @@ class KSAM(SAM):
             )
         losses = whole.per_sample.detach()
         self._kept = kept = self.keep(losses)
+        # Around backward too: it may need buffers as the forward found them, or run it again.
         with self.statistics.frozen():
             part = passes.forward(kept)
-        passes.backward(part)
+            passes.backward(part)
         climb, second, _ = self.second_pass(passes)
         # Losses before and after are those of the passes that perturb, which only some samples saw.
         first = replace(whole, per_sample=_spread(losses, part, kept))

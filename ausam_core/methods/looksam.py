@@ -65,12 +65,16 @@ class LookSAM(SAM):
         self.k, self.alpha, self.steps = k, alpha, 0
         self._direction: Directions = {}
 
+    @property
+    def one_pass(self) -> bool:
+        return self.steps % self.k != 0
+
     def gradient(self, passes: Passes) -> StepResult:
-        refresh = self.steps % self.k == 0
-        self.steps += 1
+        refresh = not self.one_pass
         if self.k == 1:
             return super().gradient(passes)
         first = self.first_pass(passes)
+        self.steps += 1
         if refresh:
             climb, second, direction = self.second_pass(passes, keep_direction=True)
             result = self.perturbed_result(passes, first, second, climb)

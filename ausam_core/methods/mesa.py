@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord
+from ausam_core.losses import ForwardRecord, mean_loss
 from ausam_core.methods.method import Method
 from ausam_core.methods.trajectory import class_scores, trajectory_loss
 from ausam_core.passes import Passes
@@ -35,8 +35,8 @@ class MESA(Method):
         optimizer, model: see :class:`~ausam_core.Method`.
         lam: weight λ of the term; 0.8 in the authors' README (0.3 in their code).
         tau: temperature τ.
-        decay: decay of the average, for each step.
-        start_step: first step in which the term counts; five epochs in the authors' code.
+        decay: decay of the average, for each update.
+        start_step: first update in which the term counts; five epochs in the authors' code.
         **kwargs: see :class:`~ausam_core.Method`.
     """
 
@@ -62,13 +62,14 @@ class MESA(Method):
         self._average: list[Tensor] = [local(t.detach()).clone() for t in self._tensors()]
 
     def gradient(self, passes: Passes) -> StepResult:
-        self._follow()
+        if self._batches == 0:  # batches that are accumulated see the weights of one update
+            self._follow()
         first = passes.forward()
         scores = class_scores(first, "MESA")
         total = first.total
         if self.steps > self.start_step:
-            term = trajectory_loss(self._reference(passes), scores, self.tau).mean()
-            total = total + self.lam * term
+            term = trajectory_loss(self._reference(passes), scores, self.tau)
+            total = total + self.lam * mean_loss(term, passes.weights())
         passes.backward(ForwardRecord(total))
         return self.result(passes, first, None, None, self.finite_gradient(total))
 
@@ -95,7 +96,12 @@ class MESA(Method):
                 f"MESA averages {len(self._average)} tensors, and the model has now "
                 f"{len(present)} or others; build the method after the model is as it will stay"
             )
-        torch._foreach_lerp_(self._average, present, 1 - self.decay)
+        if self.steps == 0:
+            # From where the method begins: weights may have been loaded since it was built, and a
+            # late start has left three quarters of a run behind.
+            torch._foreach_copy_(self._average, present)
+        else:
+            torch._foreach_lerp_(self._average, present, 1 - self.decay)
         self.steps += 1
 
     @torch.no_grad()

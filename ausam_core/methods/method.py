@@ -20,8 +20,8 @@ from ausam_core.methods.checks import check_model, check_optimizer, check_parame
 from ausam_core.optimizer_step import OptimizerStep
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
-from ausam_core.random_state import RandomState
-from ausam_core.ranks import group_of, local, number_of_ranks
+from ausam_core.random_state import capture_random_state, restore_random_state
+from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks
 from ausam_core.schedule import check_start, first_epoch
 from ausam_core.step_result import Cost, StepResult
 
@@ -85,11 +85,15 @@ class Method(ABC):
         self.updates = 0
         self._process_group = process_group
         self._first_update: int | None = 0 if start == 0 else None
+        self._first_epoch = 0
+        # Of the present batch, where its plan tells.
+        self._epoch: int | None = None
         self._checked: list[nn.Parameter] = self.parameters()
         self._skipped_before = 0
         # Of the batches since the last update: whether all was finite, and how many.
         self._finite: Tensor | None = None
         self._batches = 0
+        self._owes_average = False
         #: Whether a batch is being worked on, after the forward of pass 1.
         self.running = False
 
@@ -106,13 +110,32 @@ class Method(ABC):
                 f"start={self.start:g} is a share of the run, whose length is not known; call "
                 "method.begin_run(epochs, steps) before the first step"
             )
+        if self._epoch is not None:
+            # Surer than a count: batches may be skipped, and InfoBatch makes fewer of them.
+            return self._epoch < self._first_epoch
         return self.updates < self._first_update
+
+    @property
+    def first_update(self) -> int:
+        """How many updates the base optimizer makes alone, if the run makes as many as it said."""
+        return self._first_update or 0
 
     @property
     def first_pass_is_local(self) -> bool:
         """Whether the gradient of pass 1 is to stay on its rank, of several."""
         several = self.local_first_pass and number_of_ranks(self.process_group) > 1
         return several and not self.waits
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether the step that is about to begin may end with pass 1, as the method by itself
+        would have it; where that is found out within the step, it may."""
+        return not self.perturbs
+
+    @property
+    def first_pass_may_be_last(self) -> bool:
+        """Whether the gradient of pass 1 may become that of the update."""
+        return self.waits or self.one_pass
 
     @property
     def looks_first(self) -> bool:
@@ -133,7 +156,8 @@ class Method(ABC):
         if epochs < 1 or steps < 1:
             raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
         # A whole number of epochs, because a selection's epoch begins with the same share.
-        self._first_update = math.ceil(first_epoch(self.start, epochs) * steps / epochs - 1e-9)
+        self._first_epoch = first_epoch(self.start, epochs)
+        self._first_update = math.ceil(self._first_epoch * steps / epochs - 1e-9)
 
     @abstractmethod
     def gradient(self, passes: Passes) -> StepResult:
@@ -194,7 +218,15 @@ class Method(ABC):
         perturbed by its own gradient (m-sharpness). Under DDP all but the last may be wrapped in
         ``no_sync()``.
         """
+        self.meet(batch)
         return self.run(lambda: ClosurePasses(self, closure, batch, factor, backward), fresh=True)
+
+    def meet(self, batch: Batch | None) -> None:
+        """Learn which batch comes next, as it was planned; its epoch tells when ``start`` is over.
+
+        :meth:`accumulate` and :meth:`step` do it; a framework that runs pass 1 itself calls it.
+        """
+        self._epoch = None if batch is None else batch.epoch
 
     def run(self, make_passes: Callable[[], Passes], fresh: bool = False) -> StepResult:
         """Add the gradient of one batch; the one owner of ``.grad``.
@@ -219,11 +251,15 @@ class Method(ABC):
             self.running = False
         gradients.add(held)
         self._batches += 1
+        if not passes.averaged and data_parallel_wrapper(self.model) is not None:
+            self._owes_average = True  # it was in no_sync()
         self._finite = result.finite if self._finite is None else self._finite & result.finite
         return result
 
     def get_ready(self) -> None:
         """Before the forward of pass 1."""
+        if not self.statistics.has_kept:
+            self.statistics.keep()  # the first batch may be a bad one
         if not self.waits:
             self.statistics.watch()
             self.prepare()
@@ -252,9 +288,10 @@ class Method(ABC):
         ``no_sync()``. One all-reduce an update, and only where something was accumulated.
         """
         assert self._finite is not None
-        if self._batches <= 1:
+        if self._batches <= 1 and not self._owes_average:
             return self._finite
         parameters = self.parameters()
+        gradients.poison(parameters, self._finite)  # so that all ranks see one rank's bad batch
         gradients.average_over_ranks(parameters, self.process_group)
         finite = gradients.are_finite(parameters, self._finite)
         if self.optimizer_step.scaler_in_use() is not None:
@@ -269,29 +306,35 @@ class Method(ABC):
             step: clips and steps.
         """
         self.updates += 1
-        self._finite, self._batches = None, 0
+        self._finite, self._batches, self._owes_average = None, 0, False
         self.optimizer_step.apply(finite, step)
         forget_casts()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs.
 
-        That is the base optimizer, the scaler, the random state and :meth:`run_state`. Tensors and
-        plain values only: it loads with ``torch.load(..., weights_only=True)``.
+        That is the base optimizer, the scaler, the random state (torch's, Python's, NumPy's) and
+        :meth:`run_state`. Tensors and plain values only: it loads with ``torch.load(...,
+        weights_only=True)``.
         """
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
-            "random_state": RandomState.capture().state_dict(),
+            "random_state": capture_random_state(),
             **self.run_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`, random state included."""
+        """Go on from :meth:`state_dict`, random state included.
+
+        Raises:
+            AusamError: for the state of another method; nothing is taken over then.
+        """
+        self._check_kind(state)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
-        RandomState.from_state_dict(state["random_state"]).restore()
+        restore_random_state(state["random_state"])
         self.load_run_state(state)
 
     def run_state(self) -> dict[str, Any]:
@@ -301,13 +344,19 @@ class Method(ABC):
         ``torch.distributed.checkpoint`` can load them on another number of ranks.
         """
         return {
+            "kind": type(self).__name__,
             "skipping": self.skipping.state_dict(),
             "progress": [self.updates, self.cost.forward, self.cost.backward],
             "method": self.method_state(),
         }
 
     def load_run_state(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`run_state` gave."""
+        """Take over what :meth:`run_state` gave.
+
+        Raises:
+            AusamError: for the state of another method; nothing is taken over then.
+        """
+        self._check_kind(state)
         self.skipping.load_state_dict(state["skipping"])
         self._skipped_before = self.skipping.read()[0]
         self.updates, self.cost.forward, self.cost.backward = state["progress"]
@@ -389,6 +438,14 @@ class Method(ABC):
         first = passes.forward()
         passes.backward(first)
         return self.result(passes, first, None, None, self.finite_gradient(first.total))
+
+    def _check_kind(self, state: dict[str, Any]) -> None:
+        own, saved = type(self).__name__, state.get("kind", type(self).__name__)
+        if saved != own:
+            raise AusamError(
+                f"the saved state is of {saved}, and the method is {own}; resume with {saved}, or "
+                "start a new run from the weights alone"
+            )
 
     def _follow_parameters(self) -> None:
         """Check parameters again where they are not those that were checked."""

@@ -18,7 +18,7 @@ from ausam_core.methods.method import Method
 from ausam_core.passes import Passes
 from ausam_core.perturbation import Exclude, Perturbation
 from ausam_core.step_result import StepResult
-from ausam_core.wrappers import inner_optimizers
+from ausam_core.wrappers import inner_optimizers, shards_its_state
 
 # Where torch's optimizers keep a running mean of the gradient.
 _MOMENTUM = ("momentum_buffer", "exp_avg")
@@ -40,7 +40,8 @@ class MSAM(Method):
         **kwargs: see :class:`~ausam_core.Method`.
 
     Raises:
-        AusamError: after the first update, for an optimizer without momentum.
+        AusamError: after the first update, for an optimizer without momentum; at once for one that
+            shards it over the ranks (ZeRO).
     """
 
     perturbs = False
@@ -55,6 +56,12 @@ class MSAM(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(optimizer, model, **kwargs)
+        if shards_its_state(optimizer):
+            raise AusamError(
+                f"{type(optimizer).__name__} keeps the momentum of a part of the parameters on "
+                "each rank, so ranks would climb apart; use an optimizer that is not sharded, or "
+                "SAM, which climbs by the gradient"
+            )
         self.perturbation = Perturbation(optimizer, rho, model=model, exclude=exclude)
 
     def prepare(self) -> None:

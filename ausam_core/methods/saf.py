@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError
-from ausam_core.losses import ForwardRecord
+from ausam_core.losses import ForwardRecord, mean_loss
 from ausam_core.methods.method import Method
 from ausam_core.methods.trajectory import class_scores, trajectory_loss
 from ausam_core.passes import Passes
@@ -82,22 +82,25 @@ class SAF(Method):
             known = reference[where]
             usable = ~known[:, 0].isnan()
             term = trajectory_loss(torch.where(usable[:, None], known, 0.0), scores, self.tau)
-            total = total + self.lam * (term * usable).mean()
+            total = total + self.lam * mean_loss(term * usable, passes.weights())
         self._store(epoch, where, max(indices), scores.detach())
         passes.backward(ForwardRecord(total))
         return self.result(passes, first, None, None, self.finite_gradient(total))
 
     def end_epoch(self) -> None:
         newest = max(self._tables, default=-1)
-        if newest > self._shared_until and number_of_ranks() > 1:
-            self._tables[newest] = _exchange(self._tables[newest])
+        group = self.process_group
+        if newest > self._shared_until and number_of_ranks(group) > 1:
+            self._tables[newest] = _exchange(self._tables[newest], group)
         self._shared_until = max(newest, self._shared_until)
 
     def method_state(self) -> dict[str, Any]:
         return {"tables": dict(self._tables), "shared_until": self._shared_until}
 
     def load_method_state(self, state: dict[str, Any]) -> None:
-        self._tables, self._shared_until = dict(state["tables"]), state["shared_until"]
+        device = self.parameters()[0].device
+        self._tables = {epoch: table.to(device) for epoch, table in state["tables"].items()}
+        self._shared_until = state["shared_until"]
 
     def _enter(self, epoch: int) -> None:
         """At the first batch of an epoch: close the last one, drop what lies too far back."""
@@ -122,10 +125,11 @@ class SAF(Method):
         self._tables[epoch][where] = outputs.float()
 
 
-def _exchange(table: Tensor) -> Tensor:
+def _exchange(table: Tensor, group: Any) -> Tensor:
     """Put together what the ranks stored; a sample that two of them saw gets the mean."""
-    whole = table.new_full((largest_of_ranks(len(table)), table.shape[1]), torch.nan)
+    rows = largest_of_ranks(len(table), group)
+    whole = table.new_full((rows, table.shape[1]), torch.nan)
     whole[: len(table)] = table
     seen = ~whole[:, :1].isnan()
-    total = sum_over_ranks(torch.where(seen, whole, 0.0))
-    return total / sum_over_ranks(seen.float())  # 0/0 is NaN: nobody saw it
+    total = sum_over_ranks(torch.where(seen, whole, 0.0), group)
+    return total / sum_over_ranks(seen.float(), group)  # 0/0 is NaN: nobody saw it

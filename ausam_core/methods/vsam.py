@@ -75,6 +75,10 @@ class VSAM(SAM):
         self._seen: list[Tensor] = []
         self._last: tuple[float, float] | None = None
 
+    @property
+    def one_pass(self) -> bool:
+        return not self._take_sam_step()
+
     def gradient(self, passes: Passes) -> StepResult:
         take = self._take_sam_step()
         first = self.first_pass(passes)
@@ -104,7 +108,8 @@ class VSAM(SAM):
         self.quota, self.reuse = state["quota"], state["reuse"]
         self._last = None if state["last"] is None else tuple(state["last"])
         self._psf = loaded(self.parameters(), state["psf"])
-        self._seen = list(state["seen"])
+        device = self.parameters()[0].device
+        self._seen = [found.to(device) for found in state["seen"]]
 
     def _take_sam_step(self) -> bool:
         step = self.steps - self.warmup_steps

@@ -78,7 +78,7 @@ def training_batches(runner: Runner, count: int, key: int) -> Iterator[dict[str,
 
     Args:
         runner: its training loader says what a batch is.
-        count: how many batches at most; no sample comes twice.
+        count: how many whole batches at most; no sample comes twice.
         key: what is drawn depends on it and the run's seed alone.
 
     Yields:
@@ -90,6 +90,8 @@ def training_batches(runner: Runner, count: int, key: int) -> Iterator[dict[str,
     size = getattr(loader.batch_sampler, "batch_size", None) or loader.batch_size
     generator = keyed_generator("re-estimation", runner.seed or 0, key)
     order = torch.randperm(len(loader.dataset), generator=generator)[: count * size]
+    if len(order) > size:  # a rest may be one sample, which has no variance
+        order = order[: len(order) // size * size]
     for indices in order.split(size):
         batch = loader.collate_fn([loader.dataset[i] for i in indices.tolist()])
         yield model.data_preprocessor(batch, training=True)

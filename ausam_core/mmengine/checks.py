@@ -84,7 +84,7 @@ def check_schedule(schedulers: Any, chosen: Selection) -> None:
     """Refuse a learning-rate schedule in iterations where their number is not known beforehand."""
     if not isinstance(chosen, InfoBatchSelection):
         return
-    each = schedulers.values() if isinstance(schedulers, Mapping) else [schedulers]
+    each = schedulers.values() if isinstance(schedulers, Mapping) else [schedulers or []]
     for scheduler in (s for group in each for s in group):
         if not scheduler.by_epoch:
             raise AusamError(

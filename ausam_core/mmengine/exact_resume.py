@@ -17,8 +17,8 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ausam_core.mmengine.random_state import capture_random_state, restore_random_state
 from ausam_core.mmengine.requested import let_batches_tell
+from ausam_core.random_state import capture_random_state, restore_random_state
 
 KEY = "exact_resume"
 """Where a checkpoint holds seeds and random state."""

@@ -200,6 +200,8 @@ class AUSAMHook(Hook):
             if self.epochs.by_iterations:
                 self.choice.begin_iteration(runner.iter)
             self._exchange.batch = self.choice.choose(data_batch)
+            assert self._wrapper is not None
+            self._wrapper.method.meet(self._exchange.batch)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

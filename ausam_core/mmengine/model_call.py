@@ -52,6 +52,8 @@ class ModelCall:
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._vector: Tensor | None = None
         self._gave_vector = False
+        # How many samples the pass that is running sees, where its arguments tell.
+        self._present: int | None = None
         self._total: Tensor | None = None
         records = exchange.wants_losses or method.needs_losses
         self._recorder = PerSampleLossRecorder(inner, loss_modules) if records else None
@@ -85,7 +87,7 @@ class ModelCall:
         per_sample, self._vector = self._vector, None
         self._gave_vector = per_sample is not None
         self._total = loss
-        weights = weights_of_pass(self.exchange.batch, subset)
+        weights = weights_of_pass(self.method, self.exchange.batch, subset)
         if weights is not None:
             if per_sample is None:
                 raise AusamError(
@@ -144,7 +146,10 @@ class ModelCall:
         for recorder in (self._recorder, self._errors):
             if recorder is not None:
                 recorder.start()
-        return None if subset is None else self._part(subset)
+        if subset is not None:
+            args, kwargs = self._part(subset)
+        self._present = call_length(args, kwargs)
+        return None if subset is None else (args, kwargs)
 
     def _keep_vector(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Use the loss of each sample where the model returns one; parse_losses averages it."""
@@ -153,6 +158,9 @@ class ModelCall:
         if not (wanted and module.training and isinstance(output, dict)):
             return
         losses = [v for k, v in output.items() if "loss" in k]
-        if losses and all(isinstance(v, Tensor) and v.dim() == 1 and len(v) > 1 for v in losses):
+        # One value is the loss of a single sample, and of several one that is reduced.
+        least = 1 if self._present == 1 else 2
+        vectors = (isinstance(v, Tensor) and v.dim() == 1 and len(v) >= least for v in losses)
+        if losses and all(vectors):
             if len({len(v) for v in losses}) == 1:
                 self._vector = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]

@@ -187,8 +187,9 @@ class SAMOptimWrapper(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        method = state_dict.pop("method", None)
-        super().load_state_dict(state_dict)
+        own = dict(state_dict)  # the caller's stays whole
+        method = own.pop("method", None)
+        super().load_state_dict(own)
         # The runner loads a checkpoint before the wrapper meets the model.
         if self.method_run.method is None:
             self.method_run.state = method

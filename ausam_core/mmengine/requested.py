@@ -20,8 +20,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from ausam_core.mmengine.random_state import capture_random_state, restore_random_state, seed_all
-from ausam_core.random_state import seed_of
+from ausam_core.mmengine.random_state import seed_all
+from ausam_core.random_state import capture_random_state, restore_random_state, seed_of
 
 
 class RequestedDict(dict[Any, Any]):

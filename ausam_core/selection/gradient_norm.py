@@ -17,6 +17,7 @@ Without replacement the chances of inclusion are flatter than Eq. 9: with α = 0
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -104,6 +105,7 @@ class GradientNormSelection(ScoredSelection):
             raise AusamError(f"start_epoch must be 0 or more, found {start_epoch}")
         self.s_min, self.s_max, self.start_epoch = float(s_min), float(s_max), start_epoch
         self.importance = importance
+        self._chose = self._heard = self._warned = False
 
     def s_max_at(self, epoch: int) -> float:
         """s_max in an epoch: linear from s_min to its full value at ``start_epoch``."""
@@ -114,6 +116,7 @@ class GradientNormSelection(ScoredSelection):
         return self.s_max if done >= rise else self.s_min + (self.s_max - self.s_min) * done / rise
 
     def select(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+        self._chose = True
         weights = inclusion_weights(self.scores.of(indices), self.s_min, self.s_max_at(epoch))
         count = self._count(len(indices), epoch)
         if self.importance:
@@ -132,8 +135,20 @@ class GradientNormSelection(ScoredSelection):
 
     def record(self, indices: Sequence[int], result: StepResult) -> None:
         observed = self.observed(result)
+        self._heard = True
         if observed is not None:
             self.scores.record(indices, observed)
+
+    def end_epoch(self) -> None:
+        super().end_epoch()
+        if self._chose and self._heard and not self._warned and self.scores.is_empty:
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__} chose samples for an epoch in which no step perturbed the "
+                "weights and showed it a score, so it draws by chance; where the method begins "
+                "late, give the selection the same start",
+                stacklevel=3,
+            )
 
     def observed(self, result: StepResult) -> Tensor | None:
         """What a step shows of its samples, ``[N]``; None where this step shows nothing.

@@ -86,7 +86,7 @@ class InfoBatchSelection(ScoredSelection):
     ) -> Iterator[Batch]:
         indices = torch.tensor(list(order))
         kept, weights = self._prune(indices, epoch, generator)
-        size = smallest_of_ranks(len(kept))
+        size = smallest_of_ranks(len(kept), self.process_group)
         batches = size // batch_size if drop_last else math.ceil(size / batch_size)
         ends = [min((i + 1) * batch_size, size) for i in range(batches)]
         if len(ends) > 1 and ends[-1] - ends[-2] == 1:

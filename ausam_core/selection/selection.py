@@ -32,10 +32,13 @@ class Selection(ABC):
 
     Attributes:
         needs_losses: whether :meth:`record` needs the loss of each sample.
+        process_group: the ranks that share what is learned; None is all of them. Set by the
+            sampler.
         epochs: epochs of the run; None until :meth:`begin_run`.
     """
 
     needs_losses = False
+    process_group: Any = None
     epochs: int | None = None
     start: float = 0.0
 
@@ -175,7 +178,7 @@ class ScoredSelection(Selection):
         self.scores = scores
 
     def end_epoch(self) -> None:
-        self.scores.merge()
+        self.scores.merge(self.process_group)
 
     def forget_epoch(self) -> None:
         self.scores.forget_pending()

@@ -195,6 +195,45 @@ def test_a_batch_is_recorded_once_and_in_its_own_epoch():
         batches.record(batch, result(*map(float, indices)))
 
 
+def test_an_epoch_that_is_over_is_not_ended_twice():
+    batches = sampler(half())
+    run_epoch(batches)
+    batches.end_epoch()
+    assert batches.epoch == 1
+    assert [len(indices) for indices in run_epoch(batches)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("mid_epoch", [False, True])
+def test_a_generator_of_the_inner_sampler_goes_on_where_it_was(mid_epoch):
+    def begin():
+        inner = RandomSampler(range(10), generator=torch.Generator().manual_seed(3))
+        return SelectiveBatchSampler(inner, 4, AllSamples())
+
+    whole = begin()
+    expected = [run_epoch(whole) for _ in range(3)]
+    first, second = begin(), begin()
+    run_epoch(first)
+    if mid_epoch:  # the epoch that was broken off is begun again
+        next(first.over(loader_of(first)))
+    second.load_state_dict(first.state_dict())
+    assert [run_epoch(second) for _ in range(2)] == expected[1:]
+
+
+def test_a_selection_that_begins_before_its_method_says_so():
+    batches = sampler(half())
+    nothing = StepResult(torch.zeros(()), torch.zeros(4), None, None, torch.tensor(True))
+    with pytest.warns(UserWarning, match="give the selection the same start"):
+        for batch, _ in batches.over(loader_of(batches)):
+            batches.record(batch, nothing)
+
+
+def test_samples_that_a_selection_does_not_know_are_refused_when_they_are_recorded():
+    late = half(n=5, start=0.5)
+    late.begin_run(4)
+    with pytest.raises(AusamError, match="samples 0 to 7, but the selection was made for a data"):
+        run_epoch(sampler(late, n=8, batch_size=8))
+
+
 def test_an_epoch_of_which_nothing_was_recorded_is_said():
     batches = sampler(half())
     with pytest.warns(UserWarning, match="no batch of epoch 0 was recorded"):

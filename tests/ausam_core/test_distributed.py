@@ -12,9 +12,9 @@ import pytest
 SCRIPT = Path(__file__).parent / "two_ranks.py"
 ROOT = Path(__file__).parents[2]
 BAD = [
-    f"{name}{how} bad"
+    f"{name}{how}"
     for name in ("Base", "SAM", "GSAM", "LookSAM")
-    for how in ("", " accumulated")
+    for how in (" bad", " leftover", " accumulated bad")
 ]
 PLAIN = [
     *("Base", "SAM", "SAM excluded", "SAM local", "AUSAM", "AUSAM local", "GSAM", "LookSAM"),
@@ -45,7 +45,7 @@ def ranks(tmp_path_factory):
 
 
 def test_every_case_ran(ranks):
-    assert list(ranks[0]) == CASES
+    assert list(ranks[0]) == [*CASES, "own", "refused"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -65,7 +65,7 @@ def test_gradients_that_are_views_of_ddps_buckets_change_nothing(ranks, case):
     assert views == pytest.approx(plain, rel=1e-6)
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("case", [case for case in BAD if case.endswith("bad")])
 def test_an_infinite_loss_on_one_rank_is_skipped_by_both(ranks, case):
     assert ranks[0][case]["skipped"] == ranks[1][case]["skipped"] == 1
 
@@ -95,3 +95,15 @@ def test_the_outputs_that_saf_stored_survive_reshuffling(ranks):
 
 def test_info_batch_runs_as_many_batches_on_both_ranks_and_fewer_than_all(ranks):
     assert ranks[0]["InfoBatch"]["steps"] == ranks[1]["InfoBatch"]["steps"] < 16
+
+
+@pytest.mark.parametrize("rank", range(2))
+def test_a_rank_with_a_model_of_its_own_shares_nothing(ranks, rank):
+    found = ranks[rank]["own"]
+    assert found["visits"] == 52 - 8 * rank and found["own"]
+
+
+def test_what_cannot_be_right_with_several_ranks_is_one_sentence(ranks):
+    found = ranks[0]["refused"]
+    assert "leave static_graph out" in found["static graph"]
+    assert "keeps the momentum of a part" in found["sharded momentum"]

@@ -84,5 +84,5 @@ def test_running_statistics_that_a_bad_batch_poisoned_are_put_back(model):
 
 
 def test_a_run_of_zero_is_no_limit(model):
-    with pytest.raises(AusamError, match="max_in_a_row must be 1 or more, found 0"):
+    with pytest.raises(AusamError, match="max_skips must be 1 or more, found 0"):
         Base(torch.optim.SGD(model.parameters(), lr=0.1), model, max_skips=0)

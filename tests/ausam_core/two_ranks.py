@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
@@ -71,6 +72,8 @@ def train(method_name, settings, make_selection, epochs=4, accumulate=1, views=F
                     )
             steps += 1
             sampler.record(batch, result)
+        if len(batches) % accumulate:
+            method.update()  # of a rest that was in no_sync()
         method.end_epoch()
     scores = getattr(selection, "scores", None)
     return {
@@ -86,6 +89,55 @@ def train(method_name, settings, make_selection, epochs=4, accumulate=1, views=F
             for epoch, table in getattr(method, "_tables", {}).items()
         },
     }
+
+
+def of_one_rank():
+    """Each rank trains a model of its own, in a group of its own."""
+    rank = dist.get_rank()
+    group = [dist.new_group([r]) for r in range(2)][rank]
+    torch.manual_seed(rank)
+    model, selection = nn.Linear(6, 3), HALF()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    saf = ausam_core.SAF(optimizer, model, process_group=group, start_epoch=0, lag=1)
+    sam = ausam_core.SAM(optimizer, model, process_group=group)
+    sampler = SelectiveBatchSampler(range(N - 8 * rank), 8, selection, process_group=group)
+    outputs = torch.full((N, 3), torch.nan)
+    for batch, (x, y) in sampler.over(DataLoader(DATA, batch_sampler=sampler)):
+
+        def closure(batch=batch, x=x, y=y):
+            found = model(x)
+            outputs[batch.indices] = found.detach()
+            losses = F.cross_entropy(found, y, reduction="none")
+            return ForwardRecord(losses.mean(), losses, found)
+
+        sampler.record(batch, sam.step(closure, batch=batch))
+        saf.step(closure, batch=batch)
+    saf.end_epoch()
+    seen = N - 8 * rank
+    return {
+        "visits": int(selection.scores._count.sum()),
+        "own": bool(torch.equal(saf._tables[0][:seen], outputs[:seen])),
+    }
+
+
+def refused():
+    """What cannot be right with several ranks, and what is said."""
+    model = DistributedDataParallel(nn.Linear(6, 3), static_graph=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    shards = ZeroRedundancyOptimizer(
+        model.parameters(), optimizer_class=torch.optim.SGD, lr=0.1, momentum=0.9
+    )
+    local = ausam_core.SAM(optimizer, model, perturb="local")
+    found = {}
+    for name, attempt in {
+        "static graph": lambda: local.step(lambda: model(torch.ones(2, 6)).sum(1)),
+        "sharded momentum": lambda: ausam_core.MSAM(shards, model),
+    }.items():
+        try:
+            attempt()
+        except ausam_core.AusamError as error:
+            found[name] = str(error)
+    return found
 
 
 HALF = partial(GradientNormSelection, N, start_epoch=1)
@@ -120,7 +172,9 @@ def main():
             found[f"{name} accumulated{where}"] = train(*CASES[name], accumulate=2, views=views)
     for name in ("Base", "SAM", "GSAM", "LookSAM"):
         found[f"{name} bad"] = train(*CASES[name], bad=4)
+        found[f"{name} leftover"] = train(*CASES[name], accumulate=3)
         found[f"{name} accumulated bad"] = train(*CASES[name], accumulate=2, bad=4)
+    found["own"], found["refused"] = of_one_rank(), refused()
     with open(os.path.join(sys.argv[1], f"{dist.get_rank()}.json"), "w") as file:
         json.dump(found, file)
     dist.destroy_process_group()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ausam_core.mmengine import check_checkpoint, newest_whole_checkpoint
-from ausam_core.mmengine.random_state import capture_random_state
+from ausam_core.random_state import capture_random_state
 from tests.ausam_core.mmengine.tiny import (
     HALF,
     SAM,

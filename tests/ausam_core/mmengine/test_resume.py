@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ausam_core.mmengine import AUSAMHook
-from ausam_core.mmengine.random_state import capture_random_state
+from ausam_core.random_state import capture_random_state
 from tests.ausam_core.mmengine.killed import CASES, folder, make
 from tests.ausam_core.mmengine.tiny import (
     HALF,
