@@ -1,7 +1,7 @@
 """Find the pose of a person on an image, on all images of a folder, or in a video.
 
-    python tools/demo.py person.jpg --config configs/simcc_lite0_ausam_mini.py \\
-        --checkpoint work_dirs/quickstart/epoch_24.pth --out pose.png --json pose.json
+    python tools/demo.py person.jpg --config configs/simcc_lite0_ausam_upright.py \\
+        --checkpoint work_dirs/quickstart/epoch_34.pth --out pose.png --json pose.json
 
 Draws the skeletons, and with ``--json`` writes the joints. The whole image is taken for one person
 unless ``--bbox`` says where persons are; it may be given more than once.

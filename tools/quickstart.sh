@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained pose model and a picture of what it sees.
 #
-#   bash tools/quickstart.sh [--minutes 6 | --epochs 24] [--again]
+#   bash tools/quickstart.sh [--minutes 6 | --epochs 48] [--again]
 #
 #   --minutes N   train as many epochs as fit (default: 6)
 #   --epochs N    train so many, however long that takes

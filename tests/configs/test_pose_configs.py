@@ -48,6 +48,7 @@ def test_the_promised_configs_are_there():
         "simcc_custom_small",
     ]
     family += ["simcc_lite0_adam_mini", "simcc_lite0_ausam_mini"]
+    family += ["simcc_lite0_ausam_upright"]
     assert set(family) <= set(POSE)
 
 
@@ -126,6 +127,14 @@ def test_siblings_differ_only_in_the_method(one, other, differ):
     if "train_dataloader" in differ:
         ours, theirs = a["train_dataloader"], b["train_dataloader"]
         assert {k for k in ours if ours[k] != theirs.get(k)} == {"batch_sampler"}
+
+
+def test_the_upright_persons_are_trained_longer_and_all_else_as_all():
+    upright, every = (config(f"simcc_lite0_ausam_{name}").to_dict() for name in ("upright", "mini"))
+    same = ("model", "optim_wrapper", "custom_hooks", "randomness", "val_evaluator", "codec")
+    assert all(upright[key] == every[key] for key in same)
+    assert upright["train_cfg"]["max_epochs"] == 2 * every["train_cfg"]["max_epochs"]
+    assert upright["param_scheduler"][-1]["end"] == upright["train_cfg"]["max_epochs"]
 
 
 def test_the_paper_settings():

@@ -7,6 +7,8 @@ the form of the MPII lists (`image`, `center`, `scale`, `joints`, `joints_vis`) 
 
 Leeds Sports Pose Extended: every image is cropped around its person, with a margin in which a
 rotated and scaled training crop still finds pixels, and shrunk to what the small config looks at.
+The first 1,500 and 150 persons; and beside these lists those who are upright, trunk and head less
+than 45 degrees from the vertical, among the 1,500 and among all that were not trained on.
 MPII: the five images keep their bytes. Of three published sets of predictions for the MPII
 validation split the script keeps what an evaluator needs. Nothing is drawn at random: same source,
 same bytes.
@@ -22,6 +24,8 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 N_TRAIN, N_VAL = 1500, 150
+UPRIGHT = np.cos(np.radians(45))
+HIPS, SHOULDERS, HEAD_TOP = [2, 3], [12, 13], 9
 PERSON = 92.0  # pixels of the box (`scale` x 200) after shrinking
 MARGIN = 1.5  # crop / box; 1.25 is the padding of the reader, the rest is for rotation and scale
 QUALITY = 76
@@ -47,11 +51,22 @@ def move(points: np.ndarray, left: float, top: float, shrink: float) -> np.ndarr
     return (points - 0.5 - [left, top]) * shrink + 0.5
 
 
-def convert(source: Path, out: Path, split: str, count: int) -> None:
-    """Write `count` persons of one split, in the order of the source."""
-    persons = json.loads((source / f"annotations/lspet_{split}.json").read_text())[:count]
+def is_upright(person: dict) -> bool:
+    """Whether trunk and head point up; no, where a hip, a shoulder or the head is hidden."""
+    joints = np.array(person["joints"])
+    if not all(person["joints_vis"][j] for j in (*HIPS, *SHOULDERS, HEAD_TOP)):
+        return False
+    hip = joints[HIPS].mean(0)
+    trunk, head = joints[SHOULDERS].mean(0) - hip, joints[HEAD_TOP] - hip
+    return all(-v[1] > UPRIGHT * np.linalg.norm(v) for v in (trunk, head))
+
+
+def convert(source: Path, out: Path, split: str, name: str, chosen: list[int]) -> None:
+    """Write some persons of one split, in the order of the source, as the list `lspet_NAME`."""
+    persons = json.loads((source / f"annotations/lspet_{split}.json").read_text())
+    persons = [persons[i] for i in chosen]
     truth = loadmat(source / f"annotations/lspet_gt_{split}.mat")
-    boxes = truth[HEAD_BOX].transpose(2, 0, 1)[:count].astype(float)
+    boxes = truth[HEAD_BOX].transpose(2, 0, 1)[chosen].astype(float)
     for person, box in zip(persons, boxes, strict=True):
         image = Image.open(source / "images" / person["image"]).convert("RGB")
         left, top, shrink, width, height = crop_box(person, image.size)
@@ -68,17 +83,17 @@ def convert(source: Path, out: Path, split: str, count: int) -> None:
         person["joints"], person["center"] = joints.tolist(), center.round(1).tolist()
         box[:] = move(box, left, top, shrink)
 
-    with open(out / f"annotations/lspet_{split}.json", "w") as file:
+    with open(out / f"annotations/lspet_{name}.json", "w") as file:
         json.dump(persons, file, separators=(",", ":"))
     if split == "train":  # head boxes are for scoring only
         return
     truth = {
         "dataset_joints": truth["dataset_joints"],
-        MISSING: truth[MISSING][:, :count],
+        MISSING: truth[MISSING][:, chosen],
         POSITION: np.array([p["joints"] for p in persons]).transpose(1, 2, 0),
         HEAD_BOX: boxes.round(3).transpose(1, 2, 0),
     }
-    savemat(out / f"annotations/lspet_gt_{split}.mat", truth, do_compression=True)
+    savemat(out / f"annotations/lspet_gt_{name}.mat", truth, do_compression=True)
 
 
 def copy_mpii(source: Path, out: Path) -> None:
@@ -129,7 +144,11 @@ def main(source: Path, out: Path) -> None:
         for folder in ("images", "annotations"):
             (out / name / folder).mkdir(parents=True, exist_ok=True)
     for split, count in (("train", N_TRAIN), ("val", N_VAL)):
-        convert(source / "lspet", out / "lspet", split, count)
+        persons = json.loads((source / f"lspet/annotations/lspet_{split}.json").read_text())
+        looked_at = persons[:count] if split == "train" else persons
+        upright = [i for i, person in enumerate(looked_at) if is_upright(person)]
+        for name, chosen in ((split, list(range(count))), (f"upright_{split}", upright)):
+            convert(source / "lspet", out / "lspet", split, name, chosen)
     copy_mpii(source / "mpii", out / "mpii")
     pack_predictions(source / "mpii", out / "mpii")
 

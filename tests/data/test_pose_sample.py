@@ -11,6 +11,7 @@ from scipy.io import loadmat
 SAMPLE = Path(__file__).parent / "pose"
 LISTS = ["lspet/annotations/lspet_train", "lspet/annotations/lspet_val"]
 LISTS += ["mpii/annotations/mpii_sample"]
+UPRIGHT = [f"lspet/annotations/lspet_upright_{split}" for split in ("train", "val")]
 UNSCORED = [6, 7]  # pelvis and thorax, which PCKh leaves out
 
 
@@ -33,7 +34,23 @@ def test_counts_and_splits_share_no_image():
     assert not {p["image"] for p in train} & {p["image"] for p in val}
 
 
-@pytest.mark.parametrize("name", LISTS)
+def test_the_upright_persons_are_kept_apart_too():
+    train, val = (persons(name) for name in UPRIGHT)
+    assert (len(train), len(val)) == (720, 136)
+    trained = {p["image"]: p for p in persons(LISTS[0])}
+    assert all(person == trained[person["image"]] for person in train)
+    assert not any(person["image"] in trained for person in val)
+
+
+@pytest.mark.parametrize("name", UPRIGHT)
+def test_upright_persons_have_head_above_shoulders_above_hips(name):
+    joints = np.array([p["joints"] for p in persons(name)])
+    hips, shoulders, head = joints[:, 2:4].mean(1), joints[:, 12:14].mean(1), joints[:, 9]
+    for above in (shoulders - hips, head - hips):
+        assert (-above[:, 1] > np.cos(np.radians(46)) * np.linalg.norm(above, axis=1)).all()
+
+
+@pytest.mark.parametrize("name", [*LISTS, *UPRIGHT])
 def test_every_visible_joint_lies_in_its_image(name):
     for person in persons(name):
         path = SAMPLE / name.split("/")[0] / "images" / person["image"]
@@ -44,7 +61,11 @@ def test_every_visible_joint_lies_in_its_image(name):
 
 @pytest.mark.parametrize(
     ("name", "truth"),
-    [(LISTS[1], "lspet/annotations/lspet_gt_val"), (LISTS[2], "mpii/annotations/mpii_gt_sample")],
+    [
+        (LISTS[1], "lspet/annotations/lspet_gt_val"),
+        (UPRIGHT[1], "lspet/annotations/lspet_gt_upright_val"),
+        (LISTS[2], "mpii/annotations/mpii_gt_sample"),
+    ],
 )
 def test_joints_of_the_list_are_those_of_the_mat_file(name, truth):
     truth = loadmat(SAMPLE / f"{truth}.mat")
@@ -59,13 +80,15 @@ def test_joints_of_the_list_are_those_of_the_mat_file(name, truth):
     assert np.median(heads / neck_to_head) == pytest.approx(1.25, abs=0.05)
 
 
-def test_the_mean_pose_scores_what_a_model_has_to_beat():
-    train, val = box_relative(persons(LISTS[0])), box_relative(persons(LISTS[1]))
-    truth = loadmat(SAMPLE / "lspet/annotations/lspet_gt_val.mat")
-    box = 200 * np.array([p["scale"] for p in persons(LISTS[1])])
+@pytest.mark.parametrize(("kind", "score"), [("", 3.3), ("upright_", 9.5)])
+def test_the_mean_pose_scores_what_a_model_has_to_beat(kind, score):
+    train, val = (persons(f"lspet/annotations/lspet_{kind}{split}") for split in ("train", "val"))
+    truth = loadmat(SAMPLE / f"lspet/annotations/lspet_gt_{kind}val.mat")
+    box = 200 * np.array([p["scale"] for p in val])
+    train, val = box_relative(train), box_relative(val)
     head = 0.6 * np.linalg.norm(np.diff(truth["headboxes_src"], axis=0)[0], axis=0)
     scored = [k for k in range(16) if k not in UNSCORED]
     mean_pose = np.nanmean(train[:, scored], axis=0)
     distance = np.linalg.norm(val[:, scored] - mean_pose, axis=-1) * (box / head)[:, None]
     pckh = 100 * (distance <= 0.5).sum() / np.isfinite(distance).sum()
-    assert 2.5 < pckh < 4.5
+    assert pckh == pytest.approx(score, abs=0.1)

@@ -121,10 +121,10 @@ def test_a_budget_of_time_becomes_a_plan_with_all_that_hangs_on_it(
     (cfg,) = trained
     assert cfg.train_cfg.max_epochs == 12
     said = capsys.readouterr().out
-    assert "this machine: 32 images/s; training 12 of 24 epochs, about 1 minute" in said
-    assert "PCKh@0.5" in said and "--epochs 24 for all" in said
+    assert "this machine: 32 images/s; training 12 of 48 epochs, about 1 minute" in said
+    assert "PCKh@0.5" in said and "--epochs 48 for all" in said
     plan = json.loads((tmp_path / "run/plan.json").read_text())
-    assert (plan["epochs"], plan["of"]) == (12, 24)
+    assert (plan["epochs"], plan["of"]) == (12, 48)
 
 
 def test_a_resumed_run_keeps_the_plan_it_began_with(quickstart, finished, monkeypatch, capsys):
@@ -138,11 +138,11 @@ def test_a_resumed_run_keeps_the_plan_it_began_with(quickstart, finished, monkey
 
 def test_a_run_that_saved_nothing_yet_may_get_another_plan(quickstart, tmp_path):
     cfg = quickstart.load_config(quickstart.ROOT / "configs" / quickstart.CONFIG)
-    quickstart.write_plan(quickstart.Plan(7, 24), tmp_path)
+    quickstart.write_plan(quickstart.Plan(7, 48), tmp_path)
     work = ["--work-dir", str(tmp_path)]
     assert quickstart.make_plan(cfg, quickstart.parse_args(work)).epochs == 7
     args = quickstart.parse_args([*work, "--epochs", "3"])
-    assert quickstart.make_plan(cfg, args) == quickstart.Plan(3, 24)
+    assert quickstart.make_plan(cfg, args) == quickstart.Plan(3, 48)
     assert quickstart.read_plan(tmp_path).epochs == 3
 
 
