@@ -79,15 +79,13 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Make what :func:`capture_random_state` gave the present state."""
     if "torch" not in state:  # as it was saved before Python's and NumPy's were
         state = {"torch": state}
-    python, saved = state.get("python"), state.get("numpy")
+    python, of_numpy, numpy = state.get("python"), state.get("numpy"), _numpy()
     if python is not None:
         random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    if saved is not None:
-        numpy = _numpy()
-        keys = saved["keys"].cpu().numpy().astype("uint32")
-        state_of = (saved["name"], keys, saved["position"], saved["has_gauss"], saved["cached"])
-        if numpy is not None:
-            numpy.random.set_state(state_of)
+    if of_numpy is not None and numpy is not None:
+        keys = of_numpy["keys"].cpu().numpy().astype("uint32")
+        rest = (of_numpy[key] for key in ("position", "has_gauss", "cached"))
+        numpy.random.set_state((of_numpy["name"], keys, *rest))
     RandomState.from_state_dict(state["torch"]).restore()
 
 

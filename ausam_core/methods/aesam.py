@@ -66,7 +66,7 @@ class AESAM(SAM):
 
     @property
     def one_pass(self) -> bool:
-        return True  # may be: it is decided by the gradient of pass 1
+        return True  # may: the gradient of pass 1 decides
 
     def gradient(self, passes: Passes) -> StepResult:
         first = self.first_pass(passes)

@@ -128,8 +128,7 @@ class Method(ABC):
 
     @property
     def one_pass(self) -> bool:
-        """Whether the step that is about to begin may end with pass 1, as the method by itself
-        would have it; where that is found out within the step, it may."""
+        """Whether the step at hand ends with pass 1, or may: a method can find out within it."""
         return not self.perturbs
 
     @property
