@@ -49,15 +49,34 @@ def sentence(error: BaseException) -> str:
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; a mistake of the user ends it with one line on stderr and exit code 2."""
+    """Run a tool; a mistake of the user ends it with one line on stderr and exit code 2.
+
+    Where whoever reads its output has seen enough (``| head``), it ends without a word.
+    """
     try:
         main()
+        sys.stdout.flush()  # here, where a closed pipe can be told from a fault
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise  # a loader worker's, say
+        # Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except AusamError as error:
         print(f"error: {sentence(error)}", file=sys.stderr, flush=True)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(130)
+
+
+def _stdout_is_closed() -> bool:
+    """Whether nobody reads what is printed any more, tried with an empty line."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def load_config(path: str | Path, options: dict | None = None) -> Config:

@@ -119,6 +119,8 @@ def export(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Print what was compared; 1 where a promise is broken."""
+    if args.images is not None and args.images < 1:
+        raise AusamError(f"--images must be 1 or more, found {args.images}; leave it out for all")
     onnx_model, facts = read_model(args.model)
     path = args.checkpoint or facts.get("checkpoint", "")
     if not Path(path).is_file():

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ausam_core.errors import AusamError
 from tasks.qat.deploy.lower import check_deployable
+from tasks.qat.deploy.shapes import does_not_run
 from tasks.qat.graph import in_mode
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.steps import best_step
 
 
 @torch.no_grad()
-def calibrate(network: QuantizedNetwork, loader: Iterable[Any], batches: int = 8) -> None:
+def calibrate(network: QuantizedNetwork, loader: Iterable[Any] | Tensor, batches: int = 8) -> None:
     """Choose every step again: of weights as they are, of activations for the given batches.
 
     The network runs in floating point and in evaluation mode meanwhile; neither its mode nor its
@@ -26,24 +27,30 @@ def calibrate(network: QuantizedNetwork, loader: Iterable[Any], batches: int = 8
     Args:
         network: a converted network with trained float weights.
         loader: gives batches of normalised images ``[N, C, H, W]``, not augmented: tensors, or
-            tuples, lists or dicts that begin with them, as (images, labels).
+            tuples, lists or dicts that begin with them, as (images, labels); or is one batch, a
+            tensor.
         batches: how many are taken.
 
     Raises:
-        AusamError: without a batch, for batches that hold no images, for activations that are not
-            finite, and for a network that has no integer form at the size of these images.
+        AusamError: without a batch, for batches that hold no images or some that the network does
+            not take, for activations that are not finite, and for a network that has no integer
+            form at the size of these images.
     """
     quantizers = network.activations()
-    device = network.grids.device
+    batches_of = [loader] if isinstance(loader, Tensor) else loader
+    like, shape = network.layers()[0][1].weight, None
     for quantizer in quantizers.values():
         quantizer.seen = []
     network.behaviour.floats = True
     try:
         with in_mode(network, False):
-            for batch in islice(loader, batches):
-                images = images_of(batch).to(device)
-                network.input_shape = tuple(images.shape[1:])
-                network(images)
+            for batch in islice(batches_of, batches):
+                images = real_images_of(batch).to(like)
+                shape = tuple(images.shape[1:])
+                try:
+                    network(images)
+                except Exception as error:  # torch raises many kinds
+                    raise does_not_run(shape, error) from error
         seen = {name: quantizer.seen for name, quantizer in quantizers.items()}
     finally:
         network.behaviour.floats = False
@@ -62,7 +69,22 @@ def calibrate(network: QuantizedNetwork, loader: Iterable[Any], batches: int = 8
     for _, layer in network.layers():
         layer.restart_step()
     if not network.float_layers():
-        check_deployable(network)
+        check_deployable(network, shape)
+    network.input_shape = shape
+
+
+def real_images_of(batch: Any) -> Tensor:
+    """As :func:`images_of`, where the values matter.
+
+    Raises:
+        AusamError: says what was found.
+    """
+    images = images_of(batch)
+    if not len(images):
+        raise AusamError("a batch of images is empty; give one image or more")
+    if not images.isfinite().all():
+        raise AusamError("a batch of images is not finite; look at how they are normalised")
+    return images
 
 
 def images_of(batch: Any) -> Tensor:

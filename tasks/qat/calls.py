@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
-from tasks.qat.graph import InTraining
+from tasks.qat.in_training import InTraining
 from tasks.qat.operations import FUNCTIONS, MODULES, OPERATIONS, SPELLINGS
 
 Value = Any  # a node, a number, or a tuple of them

@@ -25,7 +25,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
     model = cfg.get("model") or {}
     if model.get("type") not in MODELS:
         return
-    Policy(**(model.get("policy") or {}))
+    Policy.of_config(model.get("policy"))
     if cfg.get("resume") or cfg.get("load_from") or model.get("from_scratch"):
         return
     path = model.get("float_checkpoint")

@@ -14,6 +14,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
+from tasks.qat.attached import check_attached
 from tasks.qat.calls import Signs, call_of, input_of
 from tasks.qat.graph import trace, unused_name
 from tasks.qat.grid import Grid
@@ -35,10 +36,11 @@ def convert(network: nn.Module, policy: Policy | None = None) -> QuantizedNetwor
         policy: how many bits where; W2A4 by default.
 
     Raises:
-        AusamError: for a network that cannot be traced; for a layer that cannot be quantized, and
-            for an operation that has no integer form, by name and with a remedy.
+        AusamError: for a network that cannot be traced; for a layer that cannot be quantized or has
+            hooks, and for an operation that has no integer form, by name and with a remedy.
     """
     policy = policy or Policy()
+    check_attached(network)  # first: what is computed in a pass cannot even be copied
     network = copy.deepcopy(network)
     names = set(network.state_dict())
     return _Conversion(trace(network), policy).run(names)
@@ -58,10 +60,10 @@ class _Conversion:
 
     def run(self, names: set[str]) -> QuantizedNetwork:
         body, policy = self.body, self.policy
+        _check_modules(body)
         layers = [node for node in body.graph.nodes if self.layer_of(node) is not None]
         if not layers:
             raise AusamError("the network has no convolution and no linear layer to quantize")
-        _check_modules(body)
         functions = [node for node in body.graph.nodes if self.is_function(node)]
         ends = ends_of(body, layers)
         end_modules = {node.target for node in ends}

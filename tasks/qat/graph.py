@@ -7,56 +7,21 @@ constant, so the network is traced in both modes: a call that differs between th
 
 from __future__ import annotations
 
-import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from ausam_core.errors import AusamError
+from tasks.qat.in_place import without_side_effects
+from tasks.qat.in_training import InTraining
 from tasks.qat.tracer import Tracer, clean
 
-_OUT_OF_PLACE = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    F.relu_: F.relu,
-    torch.relu_: torch.relu,
-}
-
-
-class InTraining(nn.Module):
-    """A function with one tensor, whose other arguments depend on the mode of the network.
-
-    Args:
-        function: what is called.
-        training, evaluation: its arguments behind the tensor in either mode, positional and by
-            name.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        training: tuple[tuple, dict],
-        evaluation: tuple[tuple, dict],
-    ) -> None:
-        super().__init__()
-        self.function, self.arguments = function, {True: training, False: evaluation}
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        args, kwargs = self.arguments[self.training]
-        return self.function(inputs, *args, **kwargs)
-
-    def is_off_in_evaluation(self) -> bool:
-        """Whether evaluation passes everything on as it is, tried with numbers."""
-        args, kwargs = self.arguments[False]
-        sample = torch.linspace(-3, 3, 128).view(2, 4, 4, 4)
-        return torch.equal(self.function(sample.clone(), *args, **kwargs), sample)
+_INPUTS = ("images", "pixels")
+"""What the input of a file is called."""
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
@@ -65,7 +30,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
     Raises:
         AusamError: where the forward depends on values, which a graph cannot hold; where it takes
             more than one tensor, or returns something that is neither a tensor nor a tuple, list or
-            dict of tensors; where it reads parameters outside a layer.
+            dict of tensors; where it reads parameters outside a layer; where it changes a tensor in
+            place that is read afterwards by another name, see :mod:`tasks.qat.in_place`.
     """
     name = type(network).__name__
     first = Tracer()
@@ -83,7 +49,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
                 f"{name} uses {node.target} outside a layer, which has no integer form; let a "
                 "Conv2d, Linear or BatchNorm hold it"
             )
-    _without_side_effects(body)
+    without_side_effects(body)
     body.graph.lint()
     body.recompile()
     return body
@@ -95,7 +61,7 @@ def output_nodes(body: fx.GraphModule) -> dict[str, fx.Node]:
     if isinstance(returned, fx.Node):
         return {"logits": returned}
     if isinstance(returned, dict):
-        return dict(returned)
+        return {str(key): node for key, node in returned.items()}
     return {f"output_{i}": node for i, node in enumerate(returned)}
 
 
@@ -144,9 +110,8 @@ def _place(tracer: Tracer) -> tuple[str, str]:
 
 def _follow_the_mode(body: fx.GraphModule, in_training: fx.GraphModule, name: str) -> None:
     """Replace the calls of ``body``, traced in evaluation, that are others in training."""
-    ours, theirs = list(body.graph.nodes), list(in_training.graph.nodes)
-    alike = len(ours) == len(theirs) and all(map(_is_the_same_call, ours, theirs))
-    if not alike:
+    ours, theirs = _calls(body), _calls(in_training)
+    if len(ours) != len(theirs) or not all(map(_is_the_same_call, ours, theirs)):
         warnings.warn(
             f"{name} computes something else in training than in evaluation (auxiliary outputs, "
             "say); the quantized network trains what evaluation computes, without dropout by "
@@ -154,42 +119,74 @@ def _follow_the_mode(body: fx.GraphModule, in_training: fx.GraphModule, name: st
             stacklevel=4,
         )
         return
-    for i, (node, other) in enumerate(zip(ours, theirs, strict=True)):
-        if node.op != "call_function" or _constants(node) == _constants(other):
-            continue
-        module = InTraining(node.target, _constants(other), _constants(node))
-        if len(node.all_input_nodes) != 1 or not module.is_off_in_evaluation():
-            raise AusamError(
-                f"{node.target.__name__} (at {node.name}) depends on the mode of the network and "
-                "has no integer form; give the network the module of that name"
-            )
-        label = unused_name(body, f"{node.name}_in_training_{i}")
-        body.add_submodule(label, module)
-        source = node.all_input_nodes[0]
-        with body.graph.inserting_before(node):
-            node.replace_all_uses_with(body.graph.call_module(label, (source,)))
-        body.graph.erase_node(node)
+    # all are compared before the first is replaced, as others read it
+    differing = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.arguments != b.arguments]
+    for ours, theirs in differing:
+        _replace_by_a_module(body, ours.node, theirs.node)
     for module in body.modules():
         if isinstance(module, InTraining):
             module.train(body.training)
 
 
-def _is_the_same_call(node: fx.Node, other: fx.Node) -> bool:
-    """Whether two nodes call the same thing; arguments of a function may differ."""
-    same = node.op == other.op and node.target == other.target
-    if node.op == "call_function":
-        return same
-    return same and str((node.args, node.kwargs)) == str((other.args, other.kwargs))
+@dataclass(frozen=True)
+class _Call:
+    """A node, the places of the tensors that it reads, and its arguments with these places."""
+
+    node: fx.Node
+    tensors: list[int]
+    arguments: tuple[tuple, dict]
 
 
-def _constants(node: fx.Node) -> tuple[tuple, dict]:
-    """The arguments of a call behind its first, a tensor; nodes by their names."""
+def _calls(body: fx.GraphModule) -> list[_Call]:
+    places = {node: i for i, node in enumerate(body.graph.nodes)}
 
-    def plain(value: Any) -> Any:
-        return f"node {value.name}" if isinstance(value, fx.Node) else value
+    def place(value: Any) -> Any:
+        return f"node {places[value]}" if isinstance(value, fx.Node) else value
 
-    rest = {key: value for key, value in node.kwargs.items() if key != "input"}
-    return fx.node.map_aggregate(node.args[1:], plain), fx.node.map_aggregate(rest, plain)
+    return [
+        _Call(
+            node,
+            [places[source] for source in node.all_input_nodes],
+            (fx.node.map_aggregate(node.args, place), fx.node.map_aggregate(node.kwargs, place)),
+        )
+        for node in places
+    ]
+
+
+def _is_the_same_call(ours: _Call, theirs: _Call) -> bool:
+    """Whether two nodes call the same thing with the same tensors; constants of a function may
+    differ."""
+    same = (ours.node.op, ours.node.target) == (theirs.node.op, theirs.node.target)
+    if ours.node.op == "call_function":
+        return same and ours.tensors == theirs.tensors
+    return same and ours.arguments == theirs.arguments
+
+
+def _replace_by_a_module(body: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:
+    """Let a function of one tensor follow the mode; ``other`` is its call in training."""
+    module = InTraining(node.target, _behind_the_tensor(other), _behind_the_tensor(node))
+    if not (_has_one_tensor(node) and _has_one_tensor(other) and module.is_off_in_evaluation()):
+        raise AusamError(
+            f"{node.target.__name__} (at {node.name}) depends on the mode of the network and "
+            "has no integer form; give the network the module of that name"
+        )
+    label = unused_name(body, f"{node.name}_in_training")
+    body.add_submodule(label, module)
+    with body.graph.inserting_before(node):
+        node.replace_all_uses_with(body.graph.call_module(label, tuple(node.all_input_nodes)))
+    body.graph.erase_node(node)
+
+
+def _has_one_tensor(node: fx.Node) -> bool:
+    """Whether the first argument is a node, and no other is."""
+    found: list[fx.Node] = []
+    fx.node.map_arg(_behind_the_tensor(node), found.append)
+    first = node.args[0] if node.args else node.kwargs.get("input")
+    return isinstance(first, fx.Node) and not found
+
+
+def _behind_the_tensor(node: fx.Node) -> tuple[tuple, dict]:
+    return node.args[1:], {key: value for key, value in node.kwargs.items() if key != "input"}
 
 
 def _check_outputs(body: fx.GraphModule, name: str) -> None:
@@ -201,40 +198,13 @@ def _check_outputs(body: fx.GraphModule, name: str) -> None:
         raise AusamError(
             f"{name} must return a tensor, or a tuple, list or dict of tensors, to be quantized"
         )
-
-
-def _without_side_effects(body: fx.GraphModule) -> None:
-    """Where what is changed in place is read elsewhere too, make the change a value of its own.
-
-    A graph whose nodes are values can be rewritten node by node; what reads a tensor after it was
-    changed in place must read the changed one.
-    """
-    order = {node: i for i, node in enumerate(body.graph.nodes)}
-    for node in list(body.graph.nodes):
-        if not _is_in_place(body, node) or len(node.all_input_nodes[0].users) == 1:
-            continue
-        source = node.all_input_nodes[0]
-        if node.op == "call_module":
-            body.get_submodule(node.target).inplace = False
-        elif node.op == "call_method":
-            node.target = node.target.removesuffix("_")
-        elif node.target in _OUT_OF_PLACE:
-            node.target = _OUT_OF_PLACE[node.target]
-        else:
-            node.kwargs = {**node.kwargs, "inplace": False}
-        for reader in list(source.users):
-            if order[reader] > order[node]:
-                reader.replace_input_with(source, node)
-
-
-def _is_in_place(body: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(body.get_submodule(node.target), "inplace", False))
-    if node.op == "call_method":
-        return node.target.endswith("_") and not node.target.endswith("__")
-    return node.op == "call_function" and (
-        node.target in _OUT_OF_PLACE or node.kwargs.get("inplace") is True
-    )
+    names = [str(key) for key in returned] if isinstance(returned, dict) else []
+    for key in names:
+        if key in _INPUTS or names.count(key) > 1:
+            taken = "its input has" if key in _INPUTS else "another output has"
+            raise AusamError(
+                f"{name} returns {key!r}, a name that {taken} in the file; give it one of its own"
+            )
 
 
 def unused_name(body: nn.Module, wanted: str) -> str:

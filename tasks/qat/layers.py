@@ -58,6 +58,12 @@ class _QuantizedWeight:
     grid: Grid
     quantized: Tensor | None
 
+    def take_over(self, layer: nn.Conv2d | nn.Linear) -> None:
+        """Hold the parameters of a float layer, and the modules that a class of its own has."""
+        self.weight, self.bias = layer.weight, layer.bias
+        for name, child in layer.named_children():
+            self.add_module(name, child)
+
     def add_step(self, grid: Grid, channels: bool) -> None:
         """Become quantized: a step a channel, or one for all, from the weights as they are."""
         self.grid, self.channels, self.quantized = grid, channels, None
@@ -103,7 +109,7 @@ class QuantConv2d(_QuantizedWeight, nn.Conv2d):
                 groups=layer.groups,
                 bias=layer.bias is not None,
             )
-        new.weight, new.bias = layer.weight, layer.bias
+        new.take_over(layer)
         new.add_step(grid, channels)
         return new
 
@@ -119,7 +125,7 @@ class QuantLinear(_QuantizedWeight, nn.Linear):
         """Take over the parameters of a float layer."""
         with torch.device("meta"):
             new = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        new.weight, new.bias = layer.weight, layer.bias
+        new.take_over(layer)
         new.add_step(grid, channels)
         return new
 

@@ -135,11 +135,26 @@ class QuantizedNetwork(nn.Module):
         found = state_dict.setdefault(f"{prefix}grids", self.grids)  # older states hold none
         if found.shape != self.grids.shape or not torch.equal(found.to(self.grids), self.grids):
             raise AusamError(
-                f"the state is of a network of {_bits(found)} and this one is of "
-                f"{_bits(self.grids)}; make the network with that policy, or take the weights "
-                "alone, with tasks.qat.load_weights(network, state), and calibrate"
+                f"the state is of another network: {self._difference(found)}; make the network "
+                "with that policy, or take the weights alone, with "
+                "tasks.qat.load_weights(network, state), and calibrate"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _difference(self, grids: Tensor) -> str:
+        """Where the grids of a state are not those of this network."""
+        theirs, ours = grids.tolist(), self.grids.tolist()
+        if len(theirs) != len(ours):
+            return f"it has {len(theirs)} calls of layers, and this one {len(ours)}"
+        pairs = zip(self.table, theirs, ours, strict=True)
+        differing = [(row.name, a, b) for row, a, b in pairs if a != b]
+        name, *grids = differing[0]
+        theirs, ours = (f"W{weight}A{activation}" for weight, activation, _ in grids)
+        if theirs == ours:
+            signs = ["a signed" if signed else "an unsigned" for _, _, signed in grids]
+            theirs, ours = (f"{ours} with {sign} input" for sign in signs)
+        count = f"{len(differing)} of {len(self.table)} calls of layers"
+        return f"{name} is {theirs} in it and {ours} here ({count} differ)"
 
     def _weights(self, layers: list[QuantConv2d | QuantLinear]) -> list[Tensor]:
         weights, behaviour = [layer.weight for layer in layers], self.behaviour
@@ -158,9 +173,3 @@ class QuantizedNetwork(nn.Module):
             bases=self._before if shifted and in_second_pass() else None,
         )
         return list(fake_quantize(weights, [layer.step for layer in layers], recipe))
-
-
-def _bits(grids: Tensor) -> str:
-    """The commonest bits of a network, and how many calls of layers there are."""
-    pairs = [f"W{weight}A{activation}" for weight, activation, _ in grids.tolist()]
-    return f"{max(pairs, key=pairs.count)} in {len(pairs)} calls of layers"

@@ -87,7 +87,9 @@ def neg(never_negative, input):
 
 @_operation(torch.cat, torch.concat, torch.concatenate)
 def cat(never_negative, tensors, dim=0):
-    return all(never_negative(tensor) for tensor in tensors)
+    if isinstance(tensors, (tuple, list)):
+        return all(never_negative(tensor) for tensor in tensors)
+    return never_negative(tensors)  # the pieces of one
 
 
 @_operation(torch.mean, "mean")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from torch import nn
@@ -56,6 +57,22 @@ class Policy:
             raise AusamError(
                 f'granularity must be "channel" or "tensor", found {self.granularity!r}'
             )
+
+    @classmethod
+    def of_config(cls, settings: Mapping[str, Any] | None) -> Policy:
+        """The policy that a config names; what it leaves out is as by default.
+
+        Raises:
+            AusamError: for a setting that there is not.
+        """
+        settings, known = settings or {}, [field.name for field in fields(cls)]
+        for name, value in settings.items():
+            if name not in known:
+                raise AusamError(
+                    f"model.policy has no setting {name}, found {name}={value!r}; there are "
+                    f"{', '.join(known)}"
+                )
+        return cls(**settings)
 
     def weight_grid(self, layer: nn.Module, is_end: bool) -> Grid:
         """The integers of a layer's weights."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.qat.calibration import images_of
+from ausam_core.errors import AusamError
+from tasks.qat.calibration import images_of, real_images_of
 from tasks.qat.convert import convert
 from tasks.qat.deploy.agreement import hold_to_training
 from tasks.qat.deploy.engines import form_of
@@ -75,14 +76,19 @@ def export(
         The path.
 
     Raises:
-        AusamError: for a network that was never calibrated, and as :func:`quantize`.
+        AusamError: for a network that was never calibrated, for a path that cannot be written, and
+            as :func:`quantize`.
     """
-    images: Tensor = images_of(example).float().to(network.grids.device)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise AusamError(f"the folder {path.parent} is not there; make it first")
+    if path.is_dir():
+        raise AusamError(f"{path} is a folder; name a file")
+    images: Tensor = real_images_of(example).float().to(network.grids.device)
     shape = tuple(images.shape[1:])
     deployed = lower(network, shape)
     hold_to_training(network, deployed, images)
     form = form_of(target, style, weights)
     model = to_onnx(deployed.cpu(), shape, form.style, form.weights, metadata)
-    path = Path(path)
     path.write_bytes(model.SerializeToString())
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,13 +25,34 @@ _FUNCTIONS: dict[type[nn.Module], tuple[str, dict[str, Any]]] = {
 """What the forward of a layer calls with its own parameters: arguments behind the input."""
 
 
+class Proxy(fx.Proxy):
+    """Writes ``x += y`` down as what it is; that of fx takes it for ``x = x + y``, and then another
+    name of x would keep the old values."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.itruediv, other)
+
+    def _changed(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+
 class Tracer(fx.Tracer):
-    """``fx.Tracer`` with two more things to know.
+    """``fx.Tracer`` with three more things to know.
 
     A class derived from Conv2d, Linear or BatchNorm with a forward of its own, as timm's
     ``BatchNormAct2d``, is traced into; its call of ``F.batch_norm`` with what it holds becomes a
     call of the module itself. So the activation behind is seen, and the names of parameters stay.
-    :meth:`make_plain` then lets the module be BatchNorm and nothing else.
+    :meth:`make_plain` then lets the module be BatchNorm and nothing else. What ``+=`` and the like
+    change in place is written down as such.
 
     Args:
         only: modules that may be taken so, by name; those of a trace in the other mode.
@@ -45,6 +67,9 @@ class Tracer(fx.Tracer):
         self.where: tuple[str, nn.Module] | None = None
         self.plain: dict[str, type[nn.Module]] = {}
         self._only = only
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Proxy(node, self)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,6 +130,23 @@ def test_what_it_cannot_use_is_one_sentence(qat, checkpoint, exported, tmp_path,
     lost = fails_with(qat.main, "verify", exported, "--checkpoint", gone)
     assert "--checkpoint" in lost
     assert not out.exists()
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_a_file_is_verified_on_one_image_or_more(qat, exported, count, fails_with):
+    said = fails_with(qat.main, "verify", exported, "--images", count)
+    assert f"--images must be 1 or more, found {count}" in said
+
+
+def test_whoever_reads_the_output_may_stop():
+    script = f"import sys; sys.path.insert(0, {str(TOOLS)!r}); from _common import run_tool; "
+    script += "run_tool(lambda: [print('x' * 99) for _ in range(9999)])"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_the_diagnosis_prints_a_line_for_each_place_of_epsilon(qat, checkpoint, capsys):

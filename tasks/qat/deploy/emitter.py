@@ -60,7 +60,7 @@ class Emitter:
         elif node.op == "call_method" and node.target == "double":
             self.names[node] = self.begin(inputs[0])
         elif node.op == "call_method":
-            self.names[node] = self.output(inputs[0], next(self._outputs))
+            self.names[node] = self.output(inputs[0], self.graph.free(next(self._outputs)))
         elif node.op == "call_function":
             self.names[node] = self.graph.add(_BINARY[node.target], inputs, node.name)
         elif node.op == "call_module":
@@ -137,13 +137,19 @@ class Emitter:
         return self.graph.add("Div", [values, counts], name)
 
     def max_pool(self, node: fx.Node, module: MaxPool, values: str) -> str:
+        pads = list(module.pads)
+        if any(edge >= size for edge, size in zip(pads, 2 * module.kernel, strict=True)):
+            # more than an engine takes, as between the pixels of a dilated window
+            edges = [0, 0, *pads[:2], 0, 0, *pads[2:]]
+            values = self.padded(f"{node.target}.edge", values, edges, -math.inf)
+            pads = [0, 0, 0, 0]
         return self.graph.add(
             "MaxPool",
             [values],
             node.target,
             kernel_shape=list(module.kernel),
             strides=list(module.stride),
-            pads=list(module.pads),
+            pads=pads,
             dilations=list(module.dilation),
         )
 

@@ -67,11 +67,14 @@ def with_inner_names(
             f"style must be exact, portable or qdq and weights int2 or int8, found {style} and "
             f"{weights}"
         )
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise AusamError(f"metadata is text by name, found {key!r}: {value!r}; take str(…)")
     if style == "portable" and weights == "int2":
         raise AusamError('a portable file has no 2-bit types; take weights="int8"')
     with torch.no_grad():
         ShapeProp(deployed).propagate(torch.zeros(2, *image_shape))
-    graph = OnnxGraph(int2=weights == "int2")
+    graph = OnnxGraph(weights == "int2", deployed.outputs)
     kind = Qcdq if (style, weights) == ("qdq", "int8") else _EMITTERS[style]
     emitter = kind(deployed, graph, weights)
     for node in deployed.graph.nodes:

@@ -66,8 +66,21 @@ def _lowered(network: QuantizedNetwork, input_shape: tuple[int, int, int] | None
             "the integer network holds the sizes of its tensors, and this network has not seen an "
             "image yet; give the shape of one, (channels, height, width), or calibrate"
         )
+    _check_finite(network)
     with in_mode(network, False):
         return Lowering(network, Shapes(network, tuple(input_shape))).run()
+
+
+def _check_finite(network: QuantizedNetwork) -> None:
+    for name, module in network.body.named_modules():
+        if not isinstance(module, (nn.Conv2d, nn.Linear, _BatchNorm)):
+            continue
+        for kind, value in {**module._parameters, **module._buffers}.items():
+            if value is not None and not value.isfinite().all():
+                raise AusamError(
+                    f"layer {name} has a {kind} that is not finite, as after a run that diverged; "
+                    "take an earlier checkpoint, or train again with a lower learning rate"
+                )
 
 
 class Lowering(IntegerGraph):
@@ -82,12 +95,18 @@ class Lowering(IntegerGraph):
             elif node.op != "output" and node not in self._done and self.shapes.is_tensor(node):
                 self._done[node] = self._convert(node)
         outputs = output_nodes(self.body)
+        for name, node in outputs.items():
+            if not self.shapes.is_tensor(node):
+                raise AusamError(
+                    f"the output {name} ({node.name}) is no tensor; return tensors alone, each "
+                    "part of a chunk or split by itself"
+                )
         reals = [
             self._graph.call_method("float", (self.tensor(node),)) for node in outputs.values()
         ]
         (returned,) = next(n for n in reversed(self.body.graph.nodes) if n.op == "output").args
         if isinstance(returned, dict):
-            self._graph.output(dict(zip(outputs, reals, strict=True)))
+            self._graph.output(dict(zip(returned, reals, strict=True)))
         else:
             self._graph.output(reals[0] if isinstance(returned, fx.Node) else tuple(reals))
         deployed = fx.GraphModule(self._modules, self._graph, "IntegerNetwork")

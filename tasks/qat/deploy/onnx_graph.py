@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -44,14 +45,15 @@ class OnnxGraph:
 
     Args:
         int2: allow 2-bit types, which need a newer opset.
+        outputs: names that are kept for :meth:`free`.
     """
 
-    def __init__(self, int2: bool) -> None:
+    def __init__(self, int2: bool, outputs: Iterable[str] = ()) -> None:
         self.onnx = require("onnx", for_int2=int2)
         self.int2 = int2
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
-        self._taken: set[str] = {"images"}
+        self._taken: set[str] = {"images", *outputs}
 
     def add(
         self, op: str, inputs: list[str], output: str, *, outputs: list[str] | None = None, **attrs
@@ -90,6 +92,11 @@ class OnnxGraph:
         self.constants[name] = tensor(name)
         self._taken.add(name)
         return name
+
+    def free(self, output: str) -> str:
+        """The name of an output, which now may be given."""
+        self._taken.discard(output)
+        return output
 
     def _unused(self, wanted: str) -> str:
         """Each name of a graph may be given once, whatever modules are called."""

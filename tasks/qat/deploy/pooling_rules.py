@@ -34,13 +34,20 @@ def mean(low: IntegerGraph, node: fx.Node, input, dim=None, keepdim=False):
     return pooled if keepdim else low.add(f"{node.name}.flat", Reshape(low.shapes.of(node)), pooled)
 
 
+def _size_of_map(low: IntegerGraph, node: fx.Node, input: fx.Node) -> tuple[int, int]:
+    shape = low.shapes.of(input)
+    if len(shape) != 3:
+        found = ", ".join(map(str, shape))
+        raise refuse(node, f"over [N, {found}]; it takes maps, [N, C, H, W]")
+    return shape[1], shape[2]
+
+
 @rule
 def adaptive_avg_pool2d(low: IntegerGraph, node: fx.Node, input, output_size):
-    height, width = low.shapes.of(input)[1:]
     wanted = pair(low.number(output_size))
     rows, columns = (
         adaptive_windows(size, size if out is None else out)
-        for size, out in zip((height, width), wanted, strict=True)
+        for size, out in zip(_size_of_map(low, node, input), wanted, strict=True)
     )
     return average(low, node.name, input, rows, columns)
 
@@ -61,7 +68,9 @@ def avg_pool2d(
     stride = pair(low.number(stride) or kernel)
     windows = [
         strided_windows(size, *settings, ceil_mode, count_include_pad)
-        for size, *settings in zip(low.shapes.of(input)[1:], kernel, stride, padding, strict=True)
+        for size, *settings in zip(
+            _size_of_map(low, node, input), kernel, stride, padding, strict=True
+        )
     ]
     return average(low, node.name, input, *windows, divisor=divisor_override)
 
@@ -82,7 +91,7 @@ def max_pool2d(
         raise refuse(node, "with return_indices=True; return the maxima alone")
     kernel = pair(low.number(kernel_size))
     module = max_pool(
-        low.shapes.of(input)[1:],
+        _size_of_map(low, node, input),
         kernel,
         pair(low.number(stride) or kernel),
         pair(low.number(padding)),
@@ -94,7 +103,7 @@ def max_pool2d(
 
 @rule
 def adaptive_max_pool2d(low: IntegerGraph, node: fx.Node, input, output_size, return_indices=False):
-    sizes, wanted = low.shapes.of(input)[1:], pair(low.number(output_size))
+    sizes, wanted = _size_of_map(low, node, input), pair(low.number(output_size))
     wanted = [size if out is None else out for size, out in zip(sizes, wanted, strict=True)]
     if return_indices or any(size % out for size, out in zip(sizes, wanted, strict=True)):
         raise refuse(node, "unless its windows are even and it returns the maxima alone")
@@ -105,11 +114,25 @@ def adaptive_max_pool2d(low: IntegerGraph, node: fx.Node, input, output_size, re
 
 
 @rule
-def interpolate(low: IntegerGraph, node: fx.Node, input, mode="nearest", **rest):
+def interpolate(
+    low: IntegerGraph,
+    node: fx.Node,
+    input,
+    scale_factor=None,
+    mode="nearest",
+    recompute_scale_factor=None,
+    **rest,
+):
     if mode != "nearest":
         raise refuse(node, f'with mode="{mode}"; take mode="nearest"')
-    sizes, results = low.shapes.of(input)[1:], low.shapes.of(node)[1:]
+    sizes, results = _size_of_map(low, node, input), low.shapes.of(node)[1:]
     if any(out % size for size, out in zip(sizes, results, strict=True)):
         raise refuse(node, f"from {list(sizes)} to {list(results)}; take a whole factor")
+    factors = low.number(scale_factor)
+    if factors is not None and not recompute_scale_factor:
+        # pixels are looked up by the factor itself, also where the sizes come out whole
+        for factor, size, out in zip(pair(factors), sizes, results, strict=True):
+            if factor != out // size:
+                raise refuse(node, f"by the factor {factor}; take a whole factor")
     windows = [nearest_windows(*pair) for pair in zip(sizes, results, strict=True)]
     return average(low, node.name, input, *windows)

@@ -116,7 +116,9 @@ class Qcdq(Qdq):
         for clip in self._absorbed.get(quantizer, []):
             bounds = self.deployed.get_submodule(clip.target)
             ends = module.step.new_tensor([bounds.low, bounds.high])
-            low, high = (int(end) for end in module.scaled(ends).round().clamp(low, high))
+            ends = module.scaled(ends).round().clamp(module.grid.low, module.grid.high)
+            least, most = (int(end) for end in ends)
+            low, high = (min(max(end, least), most) for end in (low, high))
         return low, high
 
     def _borders(self, quantizer: fx.Node) -> Tensor:
@@ -182,7 +184,8 @@ def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tens
     for factor in range(most, 0, -1):
         search.try_units(factor)
     # a border lies up to this many sums away: what moves the farthest by one moves the others less
-    reach = (borders.abs().max() + offset.abs()) / size
+    farthest = borders.abs().max() if len(borders) else 0.0  # clips may leave a single code
+    reach = (farthest + offset.abs()) / size
     for part in range(1, 65):
         if not search.crossings:
             break

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -123,6 +125,9 @@ def neg(low: IntegerGraph, node: fx.Node, input):
 
 @rule
 def identity(low: IntegerGraph, node: fx.Node, input, anything=(), by_name=None):
+    for value in (*anything, *(by_name or {}).values()):
+        if isinstance(value, torch.dtype) and value not in (torch.float32, torch.float64):
+            raise refuse(node, f"with {value}, which rounds; leave that to the quantizers")
     return low.tensor(input)
 
 
@@ -194,14 +199,19 @@ def cat(low: IntegerGraph, node: fx.Node, tensors, dim=0):
     axis = low.number(dim) % (len(low.shapes.of(node)) + 1)
     if axis == 0:
         raise refuse(node, "along the batch")
-    return low.add(node.name, Concat(axis), *[low.tensor(tensor) for tensor in tensors])
+    if isinstance(tensors, fx.Node):
+        pieces = _parts(low, node, tensors)
+        parts = [piece.of(low, f"{node.name}.{i}") for i, piece in enumerate(pieces)]
+    else:
+        parts = [low.tensor(tensor) for tensor in tensors]
+    return low.add(node.name, Concat(axis), *parts)
 
 
 @rule
 def getitem(low: IntegerGraph, node: fx.Node, input, index):
     """A part of a tensor, or one of the tensors that chunk or split gives."""
     if not low.shapes.is_tensor(input):
-        return _one_of_parts(low, node, input, index)
+        return _parts(low, node, input)[index].of(low, node.name)
     index = low.number(index)
     index = list(index) if isinstance(index, tuple) else [index]
     rank = len(low.shapes.of(input)) + 1
@@ -221,18 +231,36 @@ def getitem(low: IntegerGraph, node: fx.Node, input, index):
     return result
 
 
-def _one_of_parts(low: IntegerGraph, node: fx.Node, source: fx.Node, index: int) -> fx.Node:
+@dataclass(frozen=True)
+class _Part:
+    """A piece of a tensor along an axis, as chunk and split give."""
+
+    tensor: fx.Node
+    axis: int
+    start: int
+    end: int
+
+    def of(self, low: IntegerGraph, name: str) -> fx.Node:
+        """The piece in the integer network."""
+        return low.add(name, Slice(self.axis, self.start, self.end), low.tensor(self.tensor))
+
+
+def _parts(low: IntegerGraph, node: fx.Node, source: fx.Node) -> list[_Part]:
+    """The pieces that a node reads from another, which gives several."""
     call = call_of(low.body, source)
+    if call.operation == "getitem":
+        return _parts(low, node, call.arguments["input"])[call.arguments["index"]]
     if call.operation not in ("chunk", "split"):
         raise refuse(node, f"on what {source.name} gives")
     shapes = low.shapes.parts(source)
     axis = low.number(call.arguments["dim"]) % len(shapes[0])
     if axis == 0:
         raise refuse(node, "where the batch is split")
-    index %= len(shapes)
-    start = sum(shape[axis] for shape in shapes[:index])
-    module = Slice(axis, start, start + shapes[index][axis])
-    return low.add(node.name, module, low.tensor(call.arguments["input"]))
+    ends = list(accumulate(shape[axis] for shape in shapes))
+    return [
+        _Part(call.arguments["input"], axis, start, end)
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def _table(name: str) -> Callable[..., fx.Node]:

@@ -6,6 +6,7 @@ size of the batch; the integer network keeps that size free and fixes all others
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,11 +40,8 @@ class Shapes:
                     recorder = _Recorder(network.body)
                     recorder.run(torch.zeros(size, *input_shape).to(parameter))
                     self._runs.append(recorder.found)
-        except RuntimeError as error:
-            raise AusamError(
-                f"the network does not run on an input of shape {list(input_shape)} ({error}); "
-                "give an example of what it takes"
-            ) from error
+        except Exception as error:  # torch raises many kinds
+            raise does_not_run(input_shape, error) from error
         finally:
             network.behaviour.floats = False
 
@@ -83,6 +81,15 @@ class Shapes:
                 "integer network"
             )
         return small
+
+
+def does_not_run(input_shape: Sequence[int], error: Exception) -> AusamError:
+    """The sentence about an input that the network does not take, with the first line of torch."""
+    (reason, *_) = str(error).splitlines() or [type(error).__name__]
+    return AusamError(
+        f"the network does not run on an input of shape {list(input_shape)} ({reason.strip()}); "
+        "give an example of what it takes, the batch first"
+    )
 
 
 class _Shape(tuple):

@@ -23,6 +23,7 @@ from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.onnx_graph import require
 from tasks.qat.deploy.pixels import KEY, take_pixels
 from tasks.qat.deploy.qdq import VALUES
+from tasks.qat.graph import in_mode
 from tasks.qat.network import QuantizedNetwork
 
 AGREEMENT = 0.995
@@ -100,7 +101,7 @@ def verify(
     """Compare a file with the network that it was made of.
 
     Args:
-        network: of the checkpoint, in evaluation mode.
+        network: of the checkpoint; it is run in evaluation mode.
         model, facts: of :func:`read_model`.
         batches: normalised images ``[N, C, H, W]``, labels ``[N]`` where the network gives class
             scores, and pixels, uint8 ``[N, H, W, C]``, where the file takes them.
@@ -133,7 +134,9 @@ def verify(
                 found.layers = compare_sums(deployed, model, inner, *pair)
             else:
                 found.layers, found.apart = compare_codes(deployed, model, inner, *pair)
-        answers = [flat_outputs(a) for a in (network(images), deployed(images), run(given))]
+        with in_mode(network, False):
+            trained = network(images)
+        answers = [flat_outputs(a) for a in (trained, deployed(images), run(given))]
         found.classes = answers[0][0].dim() == 2
         if found.classes:
             for name, outputs in zip(names, answers, strict=True):

@@ -47,7 +47,7 @@ class QuantizedClassifier(Classifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(net, **kwargs)
-        self.policy = Policy(**(policy or {}))
+        self.policy = Policy.of_config(policy)
         self.float_checkpoint, self.from_scratch = float_checkpoint, from_scratch
         self.teacher: nn.Module | None = None
         self._taught: tuple[Tensor, Tensor] | None = None

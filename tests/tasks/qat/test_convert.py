@@ -143,6 +143,37 @@ class Reflects(Residual):
         self.conv1 = nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect")
 
 
+class Block(nn.Conv2d):
+    """A convolution with its own BatchNorm and activation, as in Detectron2."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 3, padding=1)
+        self.norm, self.act = nn.BatchNorm2d(outputs), nn.ReLU()
+
+    def forward(self, x):
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return self.act(self.norm(x))
+
+
+class Activated(nn.Linear):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+
+
+def test_a_layer_keeps_the_modules_that_it_holds():
+    torch.manual_seed(0)
+    model = nn.Sequential(Block(3, 4), nn.Flatten(), Activated(576, 8), nn.Linear(8, 2)).eval()
+    network = convert(model).eval()
+    network.behaviour.floats = True
+    assert torch.equal(network(images()), model(images()))
+    names = {name.removeprefix("body.") for name in network.state_dict()}
+    assert names >= model.state_dict().keys()
+
+
 class Branches(Residual):
     def forward(self, x):
         return super().forward(x) if x.sum() > 0 else x
@@ -155,6 +186,8 @@ class Branches(Residual):
         (Reflects(), "layer conv1 pads with reflect"),
         (Branches(), "cannot be traced"),
         (nn.Sequential(nn.ReLU()), "no convolution"),
+        (nn.Sequential(nn.Conv1d(3, 8, 3)), r"layer 0 \(Conv1d\).*take a Conv2d over"),
+        (nn.Sequential(nn.ConvTranspose2d(3, 8, 3)), r"\(ConvTranspose2d\).*take nearest"),
     ],
 )
 def test_what_cannot_be_quantized_is_named(network, said):

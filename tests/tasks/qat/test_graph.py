@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import StochasticDepth
 
+from ausam_core.errors import AusamError
 from tasks.qat import calibrate, convert, quantize
 from tasks.qat.graph import output_nodes, trace
 from tests.tasks.qat.cases import SMALL, Between, Heads, Names, Twice, behind, between, lived_in
@@ -59,6 +61,41 @@ def test_another_graph_in_training_is_said_and_evaluation_is_taken():
         network = convert(Auxiliary())
     calibrate(network, [images()])
     assert isinstance(network.train()(images()), torch.Tensor)
+
+
+class OtherTensor(Between):
+    def forward(self, x):
+        first = self.a(x)
+        second = self.n(first)
+        return self.b(torch.relu(first if self.training else second))
+
+
+def test_another_tensor_in_training_is_said():
+    with pytest.warns(UserWarning, match="OtherTensor computes something else in training"):
+        convert(OtherTensor())
+
+
+def test_another_number_in_training_is_refused_whichever_argument_it_is():
+    build = between(lambda net, x: torch.sub(2.0 if net.training else 1.0, x))
+    with pytest.raises(AusamError, match="sub .at sub. depends on the mode of the network"):
+        convert(build())
+
+
+DROPPED = {
+    "on the right of a sum": lambda net, x: x + F.dropout(x * 2, 0.5, net.training),
+    "taken from a number": lambda net, x: 1 - F.dropout(x, 0.5, net.training),
+    "twice": lambda net, x: F.dropout(F.dropout(x, 0.5, net.training), 0.2, net.training),
+    "whole paths": lambda net, x: x + net.drop(x * 2),
+}
+
+
+@pytest.mark.parametrize("name", DROPPED)
+@pytest.mark.filterwarnings("error")
+def test_what_reads_a_dropout_by_a_function_stays_as_it_is(name):
+    network = between(DROPPED[name], drop=StochasticDepth(0.5, "row"))().eval()
+    body = trace(copy.deepcopy(network))
+    assert torch.equal(body.eval()(images()), network(images()))
+    assert drops(body.train())
 
 
 def test_outputs_have_names():

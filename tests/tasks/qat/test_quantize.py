@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import cache
 
 import pytest
 import torch
@@ -139,14 +140,50 @@ def test_calibration_takes_no_more_batches_than_it_needs():
 def test_the_state_of_other_bits_is_refused_and_its_weights_can_be_taken():
     four = train(ready(Policy(4, 4)))
     two = ready()
-    with pytest.raises(AusamError, match=r"W4A4 in 7 calls.*this one is of W2A4.*load_weights"):
+    said = r"layer1.conv1 is W4A4 in it and W2A4 here \(5 of 7 calls of layers differ\)"
+    with pytest.raises(AusamError, match=said):
         two.load_state_dict(four.state_dict())
+
+
+def test_a_state_that_differs_in_a_sign_or_in_its_layers_is_told():
+    network, state = ready(), ready().state_dict()
+    state["grids"] = state["grids"].clone()
+    state["grids"][1, 2] = 1
+    said = "layer1.conv1 is W2A4 with a signed input in it and W2A4 with an unsigned input here"
+    with pytest.raises(AusamError, match=said):
+        network.load_state_dict(state)
+    state["grids"] = state["grids"][:3]
+    with pytest.raises(AusamError, match="it has 3 calls of layers, and this one 7"):
+        network.load_state_dict(state)
 
 
 def test_a_state_of_before_the_bits_went_with_it_still_loads():
     network, state = ready(), train(ready()).state_dict()
     del state["grids"]
     network.load_state_dict(state)
+
+
+@cache
+def calibrated():
+    return ready()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(example=images(0)), "a batch of images is empty"),
+        (dict(example=torch.full((2, 3, 12, 12), torch.nan)), "a batch of images is not finite"),
+        (dict(path="nowhere/model.onnx"), r"the folder .*nowhere is not there; make it first"),
+        (dict(path="."), "is a folder; name a file"),
+        (dict(metadata={"epoch": 1}), r"metadata is text by name, found 'epoch': 1; take str"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence_and_no_file(tmp_path, change, said):
+    settings = {"example": images(), "path": "model.onnx", **change}
+    settings["path"] = tmp_path / settings["path"]
+    with pytest.raises(AusamError, match=said):
+        export(calibrated(), **settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_export_refuses_an_integer_network_that_is_not_what_was_trained(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What has no integer form is refused before it is trained: layer or operation, and a remedy."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -42,6 +44,26 @@ class Nested(Between):
         return {"scores": [super().forward(x)]}
 
 
+class Named(Between):
+    def __init__(self, *names):
+        super().__init__()
+        self.names = names
+
+    def forward(self, x):
+        scores = super().forward(x)
+        return dict.fromkeys(self.names, scores)
+
+
+class Pieces(Between):
+    def forward(self, x):
+        return super().forward(x).chunk(2, 1)
+
+
+class Sized(Between):
+    def forward(self, x):
+        return super().forward(x), x.size(0)
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -52,6 +74,11 @@ class Attention(nn.Module):
         return self.attention(x, x, x)[0]
 
 
+def rows(function, features):
+    return behind(lambda n, x: function(x.flatten(2)).flatten(1), features)
+
+
+ROWS = r"has no integer form over \[N, 8, 144\]; it takes maps, \[N, C, H, W\]"
 AT_ONCE = {
     "softmax": (
         behind(lambda n, x: x.mean([2, 3]).softmax(1)),
@@ -80,12 +107,33 @@ AT_ONCE = {
     "attention": (Attention, r"layer attention \(MultiheadAttention\).*multiplies activations"),
     "two inputs": (TwoInputs, "TwoInputs must take one tensor"),
     "nested outputs": (Nested, "Nested must return a tensor, or a tuple, list or dict of tensors"),
+    "the name of the input": (lambda: Named("images"), "returns 'images', a name that its input"),
+    "names that are alike": (lambda: Named("1", 1), "returns '1', a name that another output has"),
 }
 AT_THE_SIZE = {
     "always dropout": (between(lambda n, x: F.dropout(x, 0.5, True)), "drops in evaluation too"),
     "mean of channels": (between(lambda n, x: x - x.mean(1, keepdim=True)), "but over height or"),
     "uneven upsampling": (between(lambda n, x: F.interpolate(x, size=(15, 15))), "whole factor"),
     "bilinear": (between(lambda n, x: F.interpolate(x, None, 2.0, "bilinear")), 'mode="nearest"'),
+    "a factor that comes out whole by luck": (
+        between(lambda n, x: F.interpolate(x[:, :, :4, :4], scale_factor=3.1)),
+        r"interpolate \(at interpolate\) has no integer form by the factor 3.1; take a whole",
+    ),
+    "another type": (between(lambda n, x: x.to(torch.int32).float()), "torch.int32, which rounds"),
+    "half": (
+        between(lambda n, x: x.to(dtype=torch.bfloat16).float()),
+        "with torch.bfloat16, which rounds",
+    ),
+    "pieces": (
+        Pieces,
+        r"the output logits \(chunk\) is no tensor; return tensors alone, each part of a chunk",
+    ),
+    "a size": (Sized, r"the output output_1 \(size\) is no tensor"),
+    "average over rows": (rows(lambda x: F.avg_pool2d(x, 2), 288), ROWS),
+    "adaptive average over rows": (rows(lambda x: F.adaptive_avg_pool2d(x, 2), 4), ROWS),
+    "maximum over rows": (rows(lambda x: F.max_pool2d(x, 2), 288), ROWS),
+    "adaptive maximum over rows": (rows(lambda x: F.adaptive_max_pool2d(x, 2), 4), ROWS),
+    "upsampled rows": (rows(lambda x: F.interpolate(x, scale_factor=2), 2304), ROWS),
     "reflection": (between(lambda n, x: F.pad(x, (1, 1, 1, 1), "reflect")), "but with a constant"),
     "a mixed batch": (between(lambda n, x: x.reshape(1, -1, 12, 12)[:, :8]), "mixes the samples"),
     "cat of batches": (between(lambda n, x: torch.cat([x, x])), "mixes the samples"),
@@ -115,9 +163,19 @@ def test_what_depends_on_sizes_is_refused_with_the_first_images(name, begin):
             calibrate(convert(build()), [X])
 
 
-def test_an_example_of_the_wrong_size_is_refused():
-    with pytest.raises(AusamError, match=r"does not run on an input of shape \[4, 12, 12\]"):
-        quantize(Between(), torch.zeros(2, 4, 12, 12))
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (Between, (2, 4, 12, 12)),
+        (lambda: nn.Sequential(nn.BatchNorm2d(3), conv(3, 8)), (3, 12, 12)),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 8)), (2, 3, 8, 8)),
+    ],
+)
+def test_an_example_of_the_wrong_size_is_refused_in_one_line(build, shape):
+    said = re.escape(f"does not run on an input of shape {list(shape[1:])} (")
+    with pytest.raises(AusamError, match=said) as refused:
+        quantize(build(), torch.zeros(shape))
+    assert "\n" not in str(refused.value) and "executing" not in str(refused.value)
 
 
 def test_ends_in_floating_point_train_and_are_refused_by_the_export_alone():

@@ -76,7 +76,7 @@ class QuantizedPoseEstimator(TopdownPoseEstimator):
         if from_scratch:
             super().init_weights()
         self.float_checkpoint, self.from_scratch = float_checkpoint, from_scratch
-        self.net = convert(SimCCNetwork(self), Policy(**(policy or {})))
+        self.net = convert(SimCCNetwork(self), Policy.of_config(policy))
         self.backbone = None
         if self.with_neck:
             self.neck = None

@@ -1,5 +1,7 @@
 """The ONNX file: equal to the bit (exact), close (qdq), small, and checked by onnx itself."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,19 @@ from ausam_core.errors import AusamError
 from tasks.qat.calibration import calibrate
 from tasks.qat.convert import convert
 from tasks.qat.deploy import onnx_graph
+from tasks.qat.deploy.agreement import compare_with_training
+from tasks.qat.deploy.engines import Session
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.integer import Accumulate
 from tasks.qat.deploy.lower import lower
 from tasks.qat.policy import Policy
+from tasks.qat.quantize import quantize
 from tests.tasks.qat.nets import NETS, images, quantized
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 SHAPE = (3, 12, 12)
+FORMS = [("exact", "int2"), ("portable", "int8"), ("qdq", "int2"), ("qdq", "int8")]
 POLICIES = [
     Policy(),
     Policy(4, 4, depthwise_bits=8),
@@ -25,6 +31,11 @@ POLICIES = [
     Policy(8, 8),
     Policy(granularity="tensor"),
 ]
+
+
+@cache
+def of_policy(kind, policy):
+    return lower(quantized(kind, policy))
 
 
 def run(model, inputs):
@@ -38,7 +49,7 @@ def run(model, inputs):
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("kind", NETS)
 def test_exact_equals_the_integer_network_to_the_bit(kind, policy, weights):
-    deployed = lower(quantized(kind, policy))
+    deployed = of_policy(kind, policy)
     inputs = images(64, seed=5)
     found = run(to_onnx(deployed, SHAPE, "exact", weights), inputs)
     assert torch.equal(found, deployed(inputs)) and found.std() > 0.01
@@ -48,7 +59,7 @@ def test_exact_equals_the_integer_network_to_the_bit(kind, policy, weights):
 @pytest.mark.parametrize("policy", POLICIES[:4], ids=str)
 @pytest.mark.parametrize("kind", NETS)
 def test_qdq_agrees_on_the_best_class(kind, policy, weights):
-    deployed = lower(quantized(kind, policy))
+    deployed = of_policy(kind, policy)
     inputs = images(256, seed=5)
     found = run(to_onnx(deployed, SHAPE, "qdq", weights), inputs)
     expected = deployed(inputs)
@@ -103,6 +114,61 @@ def test_onnx_checks_the_model_at_the_opset_that_its_types_need(style, weights, 
     assert model.opset_import[0].version == opset
     facts = {p.key: p.value for p in model.metadata_props}
     assert facts == {"style": style, "weights": weights, "checkpoint": "x.pth"}
+
+
+class Named(nn.Module):
+    """Outputs that are called as parts of the graph are, or by numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.relu(x)
+        return {"relu": y, "a.rescale": self.b(y) * 2, "b": y + 1, 3: x}
+
+
+@pytest.mark.parametrize(("style", "weights"), FORMS)
+def test_outputs_keep_their_names(style, weights):
+    deployed, x = _calibrated(Named()), images(3)
+    model = to_onnx(deployed, SHAPE, style, weights)
+    found, expected = Session(model)(x), deployed(x)
+    assert [output.name for output in model.graph.output] == ["relu", "a.rescale", "b", "3"]
+    assert list(expected) == ["relu", "a.rescale", "b", 3]
+    for ours, theirs in zip(found, expected.values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0 if style == "exact" else 0.01)
+
+
+class Moves(nn.Module):
+    """A maximum whose windows reach farther beyond the edge than a kernel; the pieces of a tensor,
+    put together in another order."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 1), nn.Conv2d(6, 4, 1)
+        self.pool = nn.MaxPool2d(2, stride=4, dilation=3, ceil_mode=True)
+
+    def forward(self, x):
+        x = self.b(self.pool(self.a(x)))
+        x = torch.cat(x.split([1, 3, 2], 1), 1) + torch.cat(x.chunk(3, 1)[::-1], 1)
+        return self.c(x)
+
+
+@pytest.mark.parametrize(("style", "weights"), FORMS)
+def test_far_padding_and_pieces_put_together_are_in_every_form(style, weights):
+    deployed, x = _calibrated(Moves(), 14), images(3, 14)
+    assert max(deployed.get_submodule("pool").pads) >= 2
+    found = run(to_onnx(deployed, (3, 14, 14), style, weights), x)
+    torch.testing.assert_close(found, deployed(x), rtol=0, atol=0 if style == "exact" else 0.01)
+
+
+def _calibrated(model, size=12):
+    network = quantize(model, images(2, size))
+    calibrate(network, images(size=size))
+    deployed = lower(network.eval())
+    assert not compare_with_training(network, deployed, images(size=size)).broken
+    return deployed
 
 
 def test_any_number_of_images_goes_in():

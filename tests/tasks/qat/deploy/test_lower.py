@@ -12,7 +12,8 @@ from tasks.qat.deploy.integer import FP32_EXACT, Accumulate, ToCodes
 from tasks.qat.deploy.lower import lower
 from tasks.qat.grid import Grid
 from tasks.qat.policy import Policy
-from tests.tasks.qat.nets import NETS, build, images, quantized
+from tasks.qat.quantize import quantize
+from tests.tasks.qat.nets import NETS, Residual, build, images, quantized
 
 POLICIES = [Policy(), Policy(4, 8), Policy(3, 3, first_last="same"), Policy(granularity="tensor")]
 
@@ -99,6 +100,27 @@ def test_a_network_that_was_never_calibrated_is_refused():
 def test_a_layer_in_floating_point_is_named():
     with pytest.raises(AusamError, match="layer conv1 is in floating point"):
         lower(quantized(policy=Policy(first_last="fp")))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("layer1.conv2.weight", torch.nan, "layer layer1.conv2 has a weight that is not finite"),
+        ("fc.bias", torch.inf, "layer fc has a bias that is not finite"),
+        ("bn1.running_mean", torch.nan, "layer bn1 has a running_mean that is not finite"),
+        ("layer2.bn2.running_var", torch.inf, "layer layer2.bn2 has a running_var .*diverged"),
+    ],
+)
+def test_a_value_that_is_not_finite_is_named_in_a_trained_network_and_a_float_one(
+    name, value, said
+):
+    network, model = quantized(), Residual()
+    for state in (network.body.state_dict(), model.state_dict()):
+        state[name].view(-1)[0] = value
+    with pytest.raises(AusamError, match=said):
+        lower(network)
+    with pytest.raises(AusamError, match=said):
+        quantize(model, images())
 
 
 def test_without_a_shape_it_says_what_is_missing():

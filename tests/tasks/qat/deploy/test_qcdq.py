@@ -31,6 +31,11 @@ def relu6(kind):
     return net
 
 
+class Below(nn.Module):
+    def forward(self, x):
+        return x.clamp(max=-1.0)
+
+
 def network(kind, policy):
     if kind != "relu6":
         return quantized(kind, policy)
@@ -77,6 +82,18 @@ def test_codes_do_not_flip_where_weights_leave_room_in_8_bits(kind, policy, shar
     x = images(64, seed=5)
     found, _ = compare_codes(deployed, model, inner, x, x)
     assert {name: differ for name, (differ, of) in found.items() if differ > share * of} == {}
+
+
+def test_clips_that_leave_a_single_code_are_applied_in_their_order():
+    net = convert(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), Below(), nn.Conv2d(4, 4, 1)))
+    calibrate(net, [images()])
+    deployed = lower(net.eval())
+    model, inner = with_inner_names(deployed, SHAPE, "qdq", "int8")
+    x = images(4)
+    (name,) = (name for name in inner if name != "activations.0")
+    assert deployed.get_submodule(name).grid.signed
+    found, apart = compare_codes(deployed, model, inner, x, x)
+    assert found[name][0] == 0 and apart == 0
 
 
 @pytest.mark.parametrize(("code", "gain"), [(127, 1.0), (-128, -1.0)])

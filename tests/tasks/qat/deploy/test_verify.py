@@ -60,6 +60,14 @@ def test_an_untouched_file_keeps_every_promise(kind, style, tmp_path):
         assert flipped < 1e-3 * total and "codes that differ" in report(found)
 
 
+def test_a_network_in_training_mode_is_verified_in_evaluation_and_stays(tmp_path):
+    network = quantized()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = verify(network.train(), *written(network, tmp_path), batches())
+    assert not found.broken and network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
 def test_one_code_that_was_changed_is_found_with_its_layer(tmp_path):
     def flip(model):
         tensor = constant(model, "layer1.conv2.codes")
