@@ -9,6 +9,8 @@ layer, not before.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -24,7 +26,9 @@ from tasks.qat.operations import FUNCTIONS
 from tasks.qat.policy import LayerRow, Policy, is_depthwise
 
 
-def convert(network: nn.Module, policy: Policy | None = None) -> QuantizedNetwork:
+def convert(
+    network: nn.Module, policy: Policy | Mapping[str, Any] | None = None
+) -> QuantizedNetwork:
     """A quantized copy of a float network.
 
     Weight steps are chosen for the weights as they are; activation steps stay 0 until
@@ -33,13 +37,13 @@ def convert(network: nn.Module, policy: Policy | None = None) -> QuantizedNetwor
     Args:
         network: takes one tensor; returns one, or a tuple, list or dict of them. It is not changed,
             now or later.
-        policy: how many bits where; W2A4 by default.
+        policy: how many bits where, or its settings by name; W2A4 by default.
 
     Raises:
         AusamError: for a network that cannot be traced; for a layer that cannot be quantized or has
             hooks, and for an operation that has no integer form, by name and with a remedy.
     """
-    policy = policy or Policy()
+    policy = policy if isinstance(policy, Policy) else Policy.of_config(policy)
     check_attached(network)  # first: what is computed in a pass cannot even be copied
     network = copy.deepcopy(network)
     names = set(network.state_dict())

@@ -69,7 +69,7 @@ class Policy:
         for name, value in settings.items():
             if name not in known:
                 raise AusamError(
-                    f"model.policy has no setting {name}, found {name}={value!r}; there are "
+                    f"the policy has no setting {name}, found {name}={value!r}; there are "
                     f"{', '.join(known)}"
                 )
         return cls(**settings)

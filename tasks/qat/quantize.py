@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tasks.qat.network import QuantizedNetwork
 from tasks.qat.policy import Policy
 
 
-def quantize(model: nn.Module, example: Any, policy: Policy | None = None) -> QuantizedNetwork:
+def quantize(
+    model: nn.Module, example: Any, policy: Policy | Mapping[str, Any] | None = None
+) -> QuantizedNetwork:
     """A quantized copy of a float network, known to have an integer form before it is trained.
 
     ::
@@ -34,7 +37,7 @@ def quantize(model: nn.Module, example: Any, policy: Policy | None = None) -> Qu
             it is not changed, now or later.
         example: what it takes, ``[N, C, H, W]``, or a batch that begins with it; its values do not
             matter here.
-        policy: how many bits where; W2A4 with 8-bit ends by default.
+        policy: how many bits where, or its settings by name; W2A4 with 8-bit ends by default.
 
     Raises:
         AusamError: for a layer that cannot be quantized and for an operation that has no integer

@@ -81,5 +81,5 @@ def with_inner_names(
         emitter.emit(node)
     results = [n for n in deployed.graph.nodes if n.op == "call_method" and n.target == "float"]
     outputs = {emitter.names[node]: tuple(shape_of(node)[1:]) for node in results}
-    facts = {"style": style, "weights": weights, **(metadata or {})}
+    facts = {**(metadata or {}), "style": style, "weights": weights}  # what it is, first of all
     return graph.model(image_shape, outputs, facts), emitter.inner

@@ -197,3 +197,11 @@ def test_export_refuses_an_integer_network_that_is_not_what_was_trained(tmp_path
     with pytest.raises(AusamError, match=r"does not compute what was trained: .* are no ties"):
         export(network, images(), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_may_be_given_by_its_settings():
+    network = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 1) for _ in range(3)))
+    bits = [row.weight_bits for row in quantize(network, images(2), dict(weight_bits=4)).table]
+    assert bits == [8, 4, 8]
+    with pytest.raises(AusamError, match="the policy has no setting weigth_bits, found"):
+        quantize(network, images(2), dict(weigth_bits=4))

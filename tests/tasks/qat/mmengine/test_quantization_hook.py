@@ -228,7 +228,7 @@ def test_a_missing_float_checkpoint_is_said_before_anything_is_built(tmp_path):
 def test_an_unknown_setting_of_the_policy_is_said_with_those_that_there_are(tmp_path):
     cfg = config("resnet18_slim_sgd", tmp_path)
     cfg.model.policy.bits = 3
-    said = "model.policy has no setting bits, found bits=3; there are weight_bits, activation_bits"
+    said = "the policy has no setting bits, found bits=3; there are weight_bits, activation_bits"
     with pytest.raises(AusamError, match=said):
         check_config(cfg)
 
