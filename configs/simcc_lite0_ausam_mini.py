@@ -1,6 +1,6 @@
 """Not in the paper: Table 5 in minutes, Adam first and AUSAM late, from ImageNet weights.
 
-The quickstart.
+All persons of the quickstart's images; it trains on those who are upright.
 """
 
 _base_ = ["./simcc_lite0_adam_mini.py"]

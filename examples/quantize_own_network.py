@@ -5,7 +5,7 @@
 
 FOLDER holds ``cifar-10-batches-py``. PYTHONPATH names the repository: ``tasks`` is not installed.
 What quantization adds to a float loop is marked with (1) to (5). The file computes what the integer
-network computes, to the bit; onnx and onnxruntime come with ``pip install "ausam[export]"``.
+network computes, to the bit; onnx and onnxruntime come with ``pip install ".[export]"``.
 """
 
 # A step calls its closure before the loop goes on, so the closure may use the loop's variables.

@@ -33,7 +33,7 @@ batch is 2.4 ± 1.9 and 2.7 ± 1.1 points behind SGD, AUSAM's and chance's: the 
 images and no longer fits them.
 
 The settings came first: at the paper's rate and decay (`cifar10_small_2500`) SGD is six points
-lower, and a gain of three there was one of 1.2 here.
+lower, and a gain of 2.6 there was one of 1.2 here.
 """
 limits = """
 One small network, one part of one data set, at 16 x 16. Rate, decay and ρ were chosen on other
