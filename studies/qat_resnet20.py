@@ -25,3 +25,10 @@ arms = {
     "late_sam": dict(label="SAM, last third", method=SAM, start=2 / 3),
     "late_ausam": dict(label="AUSAM, last third", method=SAM, selection=AUSAM, start=2 / 3),
 }
+
+found = """
+SGD alone so far: 89.6 ± 0.1 over three seeds after 4 epochs, 2.1 below the float weights.
+"""
+limits = """
+Whether a second pass pays is not known: the other arms have no record. Four epochs; nothing tuned.
+"""
