@@ -56,8 +56,7 @@ class RunningStatistics:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._before: list[_Buffer] | None = None
-        self._kept: list[tuple[Tensor, Tensor]] = []
-        self._has_kept = False
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
 
     def watch(self) -> None:
         """Note the buffers as they are before pass 1, so that pass 2 freezes what pass 1 moved.
@@ -93,13 +92,12 @@ class RunningStatistics:
     @property
     def has_kept(self) -> bool:
         """Whether :meth:`keep` was called."""
-        return self._has_kept
+        return self._kept is not None
 
     @torch.no_grad()
     def keep(self) -> None:
         """Remember the statistics as they are, for :meth:`repair`."""
         self._kept = [(b, b.clone()) for b in self._statistics()]
-        self._has_kept = True
 
     @torch.no_grad()
     def repair(self) -> None:
@@ -108,7 +106,7 @@ class RunningStatistics:
         An update can be skipped afterwards, but NaN in a running mean stays for good. Entries that
         are not finite get the value that was kept.
         """
-        for buffer, good in self._kept:
+        for buffer, good in self._kept or ():
             if buffer.shape == good.shape:
                 buffer.copy_(torch.where(buffer.isfinite(), buffer, good.to(buffer)))
 

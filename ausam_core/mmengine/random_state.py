@@ -1,4 +1,4 @@
-"""All random state of a training process, beside what the core remembers."""
+"""Seeding a whole process; what it remembers and restores is in :mod:`ausam_core.random_state`."""
 
 from __future__ import annotations
 
