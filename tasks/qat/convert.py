@@ -3,7 +3,7 @@
 The graph says what no list of modules can: which layers read the same tensor (they share its
 quantizer), which come first and last, and whether a tensor can be negative. Between the layers
 everything stays in floating point: the sum of a residual block is quantized when it enters the next
-layer, not before.
+layer, not before, unless the policy rounds sums.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantL
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.operations import FUNCTIONS
 from tasks.qat.policy import LayerRow, Policy, is_depthwise
+from tasks.qat.sums import rounded_tensors, sums_of
 
 
 def convert(
@@ -73,6 +74,10 @@ class _Conversion:
         end_modules = {node.target for node in ends}
         self.quantizers = unused_name(body, "activations")
         body.add_module(self.quantizers, nn.Module())
+        if policy.sum_bits is not None:
+            for node in sums_of(body):
+                for name, tensor in rounded_tensors(body, node):
+                    self.round(tensor, name)
         table = []
         for node in layers:
             is_end = node.target in end_modules
@@ -120,8 +125,26 @@ class _Conversion:
         grid = Grid(self.policy.function_bits, signed=not self.signs(source))
         self.insert(node, source, node.name, grid)
 
+    def round(self, tensor: fx.Node, name: str) -> None:
+        """Let all readers of a tensor, but the output of the network, read a quantized one."""
+        if tensor in self.quantized.values():
+            return
+        grid = Grid(self.policy.sum_bits, signed=not self.signs(tensor))
+        quantizer = self.quantizer_of(tensor, name, grid)
+        tensor.replace_all_uses_with(
+            quantizer, lambda reader: reader is not quantizer and reader.op != "output"
+        )
+        self.quantized[quantizer, grid] = quantizer  # its codes are codes of that grid already
+
     def insert(self, reader: fx.Node, source: fx.Node, name: str, grid: Grid) -> fx.Node:
-        """A quantizer right after the tensor, named after its first reader."""
+        """Let a reader read the tensor's quantizer, named after its first reader."""
+        quantizer = self.quantizer_of(source, name, grid)
+        if quantizer is not source:
+            reader.replace_input_with(source, quantizer)
+        return quantizer
+
+    def quantizer_of(self, source: fx.Node, name: str, grid: Grid) -> fx.Node:
+        """A quantizer right after the tensor, or the one that it has."""
         key = source, grid
         if key not in self.quantized:
             holder = self.body.get_submodule(self.quantizers)
@@ -130,7 +153,6 @@ class _Conversion:
             self.body.add_submodule(target, ActivationQuantizer(grid, self.behaviour))
             with self.body.graph.inserting_after(source):
                 self.quantized[key] = self.body.graph.call_module(target, (source,))
-        reader.replace_input_with(source, self.quantized[key])
         return self.quantized[key]
 
     def quantize_layer(self, node: fx.Node, is_end: bool, activation: fx.Node) -> LayerRow:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ausam_core import in_second_pass
 from ausam_core.errors import AusamError
+from tasks.qat.bits import bits_of, difference
 from tasks.qat.fake_quantize import Recipe, fake_quantize
+from tasks.qat.grid import Grid
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.policy import LayerRow
 from tasks.qat.step_guard import guard_steps
@@ -30,8 +32,8 @@ class QuantizedNetwork(nn.Module):
         unused: names in the float network's state that the graph does not use.
 
     Attributes:
-        grids: ``[rows, 3]``, int64: bits of weight and input, and whether the input is signed; it
-            goes with the state, so that the state of other bits is told.
+        grids: the bits of each call of a layer and of what is rounded between them, see
+            :func:`tasks.qat.bits.bits_of`; they go with the state, so that one of others is told.
         input_shape: of one input, ``(C, H, W)``, once the network has been shown one.
     """
 
@@ -48,8 +50,7 @@ class QuantizedNetwork(nn.Module):
         self.body, self.behaviour, self.table = body, behaviour, table
         self.unused = frozenset(unused)
         self.input_shape: tuple[int, ...] | None = None
-        grids = [[row.weight_bits, row.activation_bits, int(row.signed)] for row in table]
-        self.register_buffer("grids", torch.tensor(grids))
+        self.register_buffer("grids", bits_of(table, self._between()))
         # not in the state: the latent weights as they were in the ascent pass
         self._before: list[Tensor] = []
         guard_steps(self)
@@ -99,6 +100,11 @@ class QuantizedNetwork(nn.Module):
             if isinstance(module, ActivationQuantizer)
         }
 
+    def _between(self) -> dict[str, Grid]:
+        """The grids of what no layer reads, by the name of the quantizer."""
+        read = {row.activation for row in self.table}
+        return {name: q.grid for name, q in self.activations().items() if name not in read}
+
     def steps(self) -> dict[str, Tensor]:
         """Every step by the name of its layer or activation."""
         found = {name: layer.step for name, layer in self.layers()}
@@ -132,29 +138,19 @@ class QuantizedNetwork(nn.Module):
         Raises:
             AusamError: says which bits, and how to go on from that state all the same.
         """
-        found = state_dict.setdefault(f"{prefix}grids", self.grids)  # older states hold none
-        if found.shape != self.grids.shape or not torch.equal(found.to(self.grids), self.grids):
+        between, name = self._between(), f"{prefix}grids"
+        steps = {f"{prefix}body.{quantizer}.step" for quantizer in between}
+        found = state_dict.get(name, self.grids[: len(self.table)]).to(self.grids)
+        if len(found) == len(self.table) and steps <= state_dict.keys():
+            found = torch.cat([found, self.grids[len(found) :]])  # older states hold less
+        if not torch.equal(found, self.grids):
+            what = difference(self.table, between, found, self.grids)
             raise AusamError(
-                f"the state is of another network: {self._difference(found)}; make the network "
-                "with that policy, or take the weights alone, with "
-                "tasks.qat.load_weights(network, state), and calibrate"
+                f"the state is of another network: {what}; make the network with that policy, or "
+                "take the weights alone, with tasks.qat.load_weights(network, state), and calibrate"
             )
+        state_dict[name] = found
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def _difference(self, grids: Tensor) -> str:
-        """Where the grids of a state are not those of this network."""
-        theirs, ours = grids.tolist(), self.grids.tolist()
-        if len(theirs) != len(ours):
-            return f"it has {len(theirs)} calls of layers, and this one {len(ours)}"
-        pairs = zip(self.table, theirs, ours, strict=True)
-        differing = [(row.name, a, b) for row, a, b in pairs if a != b]
-        name, *grids = differing[0]
-        theirs, ours = (f"W{weight}A{activation}" for weight, activation, _ in grids)
-        if theirs == ours:
-            signs = ["a signed" if signed else "an unsigned" for _, _, signed in grids]
-            theirs, ours = (f"{ours} with {sign} input" for sign in signs)
-        count = f"{len(differing)} of {len(self.table)} calls of layers"
-        return f"{name} is {theirs} in it and {ours} here ({count} differ)"
 
     def _weights(self, layers: list[QuantConv2d | QuantLinear]) -> list[Tensor]:
         weights, behaviour = [layer.weight for layer in layers], self.behaviour

@@ -29,6 +29,8 @@ class Policy:
         granularity: a step for each output ``"channel"`` of a weight, or one a ``"tensor"``.
         function_bits: bits of what a function like SiLU or sigmoid reads; the integer network holds
             its values in a table of as many entries as there are codes, 256 at 8 bits, 16 at 4.
+        sum_bits: bits of what a sum of two tensors reads and gives, for engines that add integers;
+            None leaves the sums of residual blocks real until a layer reads them.
 
     Raises:
         AusamError: for bits out of range and unknown words.
@@ -40,6 +42,7 @@ class Policy:
     depthwise_bits: int | None = None
     granularity: Literal["channel", "tensor"] = "channel"
     function_bits: int = 8
+    sum_bits: int | None = None
 
     def __post_init__(self) -> None:
         Grid(self.weight_bits, signed=True)
@@ -51,8 +54,9 @@ class Policy:
                     f'first_last must be bits, "same" or "fp", found {self.first_last!r}'
                 )
             Grid(self.first_last, signed=True)
-        if self.depthwise_bits is not None:
-            Grid(self.depthwise_bits, signed=True)
+        for bits in (self.depthwise_bits, self.sum_bits):
+            if bits is not None:
+                Grid(bits, signed=True)
         if self.granularity not in ("channel", "tensor"):
             raise AusamError(
                 f'granularity must be "channel" or "tensor", found {self.granularity!r}'

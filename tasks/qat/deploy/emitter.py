@@ -15,6 +15,7 @@ from tasks.qat.deploy.integer import (
     Arithmetic,
     Clip,
     Concat,
+    FromCodes,
     MaxPool,
     OrderedPool,
     Pad,
@@ -77,6 +78,9 @@ class Emitter:
         raise NotImplementedError
 
     def codes(self, node: fx.Node, module: ToCodes, values: str) -> str:
+        raise NotImplementedError
+
+    def values(self, node: fx.Node, module: FromCodes, codes: str) -> str:
         raise NotImplementedError
 
     def accumulate(self, node: fx.Node, module: Accumulate, codes: str) -> str:
@@ -198,6 +202,7 @@ class Emitter:
 
 _WRITERS: dict[type, str] = {
     ToCodes: "codes",
+    FromCodes: "values",
     Accumulate: "accumulate",
     Rescale: "rescale",
     Table: "table",

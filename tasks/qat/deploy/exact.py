@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import fx
 
 from tasks.qat.deploy.emitter import Emitter, conv_attributes, storage_of
-from tasks.qat.deploy.integer import Accumulate, Rescale, Table, ToCodes
+from tasks.qat.deploy.integer import Accumulate, FromCodes, Rescale, Table, ToCodes
 
 ACCUMULATOR = ".accumulator"
 """Ends the name of what holds a layer's sums."""
@@ -36,6 +36,11 @@ class Exact(Emitter):
         clipped = self.graph.add("Clip", [rounded, low, high], f"{name}.clipped")
         self.inner[name] = self.cast(clipped, "FLOAT", f"{name}.codes")
         return self.inner[name]
+
+    def values(self, node: fx.Node, module: FromCodes, codes: str) -> str:
+        name = node.target
+        step = self.graph.constant(f"{name}.step", module.step, self.real)
+        return self.graph.add("Mul", [self.cast(codes, self.real_type, f"{name}.real"), step], name)
 
     def accumulate(self, node: fx.Node, module: Accumulate, codes: str) -> str:
         name = node.target.removesuffix(".accumulate")

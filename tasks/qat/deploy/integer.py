@@ -44,6 +44,21 @@ class ToCodes(nn.Module):
         return self.scaled(values).round().clamp(self.grid.low, self.grid.high).float()
 
 
+class FromCodes(nn.Module):
+    """Codes to the real values that they stand for: ``codes · s``, where no layer reads them.
+
+    Args:
+        step: s, a 0-dim tensor.
+    """
+
+    def __init__(self, step: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("step", step.detach().double().clone())
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return codes.double() * self.step
+
+
 class Accumulate(nn.Module):
     """Sums of products of codes: the heart of a layer; whole numbers held in fp32 or fp64.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from tasks.qat.deploy.integer import FromCodes, ToCodes
 from tasks.qat.deploy.shapes import Shapes
 from tasks.qat.network import QuantizedNetwork
 
@@ -24,10 +25,21 @@ class IntegerGraph:
         self.device = network.grids.device
         self._graph, self._modules = fx.Graph(), {}
         self._done: dict[fx.Node, fx.Node] = {}
+        self._values: dict[fx.Node, fx.Node] = {}
 
     def tensor(self, node: fx.Node) -> fx.Node:
-        """What a tensor of the quantized network has become."""
-        return self._done[node]
+        """What a tensor of the quantized network has become, in real values."""
+        done = self._done[node]
+        if isinstance(self._modules.get(done.target), ToCodes):
+            if node not in self._values:
+                values = FromCodes(self.module(done).step)
+                self._values[node] = self.add(f"{node.target}.values", values, done)
+            return self._values[node]
+        return done
+
+    def codes(self, quantizer: fx.Node) -> fx.Node:
+        """The codes that a quantizer of the quantized network gives."""
+        return self._done[quantizer]
 
     def number(self, value: Any) -> Any:
         """An argument with the numbers that were computed of sizes filled in."""

@@ -157,7 +157,7 @@ class Lowering(IntegerGraph):
             scale, shift = _affine(self.body.get_submodule(norm.target))
             multiplier, offset = unit * scale, offset * scale + shift
         rescale = Rescale(multiplier, offset, behind_sums=True, axis=-1 if conv is None else 1)
-        result = self.add(f"{node.target}.accumulate", sums, self.tensor(source))
+        result = self.add(f"{node.target}.accumulate", sums, self.codes(source))
         result = self.add(f"{node.target}.rescale", rescale, result)
         if norm is not None:
             self._done[norm] = result

@@ -32,6 +32,7 @@ from tasks.qat.deploy.integer import (
     Transpose,
 )
 from tasks.qat.deploy.qdq import VALUES, Qdq
+from tasks.qat.grid import Grid
 
 _MOVES = (MaxPool, Reshape, Slice, Transpose)
 """What engines carry a QuantizeLinear across, as it gives no other values than it takes."""
@@ -49,7 +50,7 @@ class Qcdq(Qdq):
         self._absorbed: dict[fx.Node, list[fx.Node]] = {}
 
     def codes(self, node: fx.Node, module: ToCodes, values: str) -> str:
-        name, zero = node.target, _zero(module)
+        name, zero = node.target, _zero(module.grid)
         low, high = self._ends(node)
         step = self.graph.constant(f"{name}.step", module.step, "float32")
         shift = self.graph.constant(f"zero.{zero}", zero, "uint8")
@@ -132,8 +133,7 @@ class Qcdq(Qdq):
         """Weight and bias behind DequantizeLinear."""
         constant = self.graph.constant
         weight, zeros = codes, []
-        largest = source.grid.high + _zero(source)
-        if 2 * largest * float(codes.abs().max()) > _PAIR:
+        if float(codes.abs().max()) > _most_in_int8(source.grid):
             weight, kind = codes + 128, "uint8"
             zeros = [constant(f"{name}.zeros", torch.full_like(unit, 128).cpu(), kind)]
         else:
@@ -177,7 +177,9 @@ def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tens
     size = affine.multiplier.abs().clamp(min=torch.finfo(torch.float32).tiny)
     offset = affine.offset
     largest = int(module.codes.abs().max().clamp(min=1))
-    most = max(1, min(127 // largest, _ROOM // max(module.bound, 1)))
+    most_code = _most_in_int8(module.input_grid)
+    most_code = most_code if largest <= most_code else 127  # in uint8, which kernels are slower for
+    most = max(1, min(most_code // largest, _ROOM // max(module.bound, 1)))
     # the sign of the multiplier goes to the codes, but for -128: int8 has no 128
     turned = (affine.multiplier < 0) & (largest > 127)
     search = _Search(size, offset, borders)
@@ -240,9 +242,14 @@ def _per_channel(values: Tensor, weight: Tensor) -> Tensor:
     return values.view(-1, *[1] * (weight.dim() - 1))
 
 
-def _zero(module: ToCodes) -> int:
+def _zero(grid: Grid) -> int:
     """What the code 0 is in uint8."""
-    return 128 if module.grid.signed else 0
+    return 128 if grid.signed else 0
+
+
+def _most_in_int8(inputs: Grid) -> int:
+    """The largest code of a weight in int8 that cannot saturate beside such inputs."""
+    return min(127, _PAIR // (2 * (inputs.high + _zero(inputs))))
 
 
 def _has_bias(node: fx.Node, module: Accumulate) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, fx
 
 from tasks.qat.deploy.emitter import Emitter, conv_attributes, shape_of
-from tasks.qat.deploy.integer import Accumulate, OrderedPool, Rescale, Table, ToCodes
+from tasks.qat.deploy.integer import Accumulate, FromCodes, OrderedPool, Rescale, Table, ToCodes
 from tasks.qat.grid import Grid
 
 VALUES = ".values"
@@ -46,6 +46,9 @@ class Qdq(Emitter):
         values = self.graph.add("DequantizeLinear", [codes, step, zero], name + VALUES)
         self.inner[name] = values
         return values
+
+    def values(self, node: fx.Node, module: FromCodes, codes: str) -> str:
+        return codes  # what DequantizeLinear gives
 
     def accumulate(self, node: fx.Node, module: Accumulate, codes: str) -> str:
         name = node.target.removesuffix(".accumulate")

@@ -266,7 +266,7 @@ def _parts(low: IntegerGraph, node: fx.Node, source: fx.Node) -> list[_Part]:
 def _table(name: str) -> Callable[..., fx.Node]:
     def look_up(low: IntegerGraph, node: fx.Node, input, **settings):
         settings.pop("inplace", None)
-        quantizer = low.tensor(input)
+        quantizer = low.codes(input)
         module = low.module(quantizer)
         codes = torch.arange(module.grid.low, module.grid.high + 1, dtype=torch.float64)
         values = FUNCTIONS[name](codes * module.step.cpu(), **settings)

@@ -48,7 +48,7 @@ def trained(build, size, policy=None, batch=8):
     return network.eval()
 
 
-def hold(network, size, count=8):
+def hold(network, size, count=8, styles=("exact", "qdq")):
     """Every promise, in the order in which they build on each other."""
     images = inputs(count, size, seed=9)
     deployed = lower(network)
@@ -56,7 +56,7 @@ def hold(network, size, count=8):
     assert not found.broken, found
     ours = flat_outputs(deployed(images))
     assert all(float(output.std()) > 1e-6 for output in ours)
-    for style in ("exact", "qdq"):
+    for style in styles:
         for weights in ("int2", "int8"):
             run = Session(to_onnx(deployed, images.shape[1:], style, weights))
             for count in (1, 3, len(images)):
@@ -92,6 +92,23 @@ def test_at_other_bits_too(name, policy):
 def test_networks_of_torchvision(name):
     build, size = WIDE[name]
     hold(trained(build, size, batch=4), size, count=4)
+
+
+SUMS = ("alpha", "functions", "in place", "shortcuts without parameters")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", SUMS)
+def test_with_sums_of_codes_too(name, bits):
+    hold(trained(SMALL[name], 12, Policy(sum_bits=bits)), 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "regnet_x_400mf", "googlenet"])
+def test_networks_of_torchvision_with_sums_of_codes(name):
+    build, size = WIDE[name]
+    network = trained(build, size, Policy(sum_bits=8), batch=4)
+    hold(network, size, count=4, styles=["exact"])  # where a code flips, random weights spread it
 
 
 @pytest.mark.slow

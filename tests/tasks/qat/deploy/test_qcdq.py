@@ -67,6 +67,21 @@ def test_each_convolution_whose_result_is_quantized_runs_on_integers(kind, integ
     assert not {"Mul", "Cast", "Relu"} & found.keys()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_with_sums_of_codes_no_convolution_and_no_sum_is_left_in_floats(bits, tmp_path):
+    model = to_onnx(lower(quantized(policy=Policy(2, bits, sum_bits=8))), SHAPE, "qdq", "int8")
+    found = optimised(model, tmp_path)
+    assert found["QLinearConv"] == 6 and found["QLinearAdd"] == 2
+    assert not {"Conv", "FusedConv", "Add", "Mul", "Relu"} & found.keys()
+
+
+def test_weights_below_7_bits_lie_in_int8_which_kernels_are_faster_for():
+    model = to_onnx(lower(quantized(policy=Policy(2, 8, sum_bits=8))), SHAPE, "qdq", "int8")
+    kinds = {t.name: t.data_type for t in model.graph.initializer if t.name.endswith(".codes")}
+    uint8 = {name for name, kind in kinds.items() if kind == onnx.TensorProto.UINT8}
+    assert uint8 == {"conv1.codes"} and len(kinds) == 7
+
+
 @pytest.mark.parametrize(
     ("kind", "policy", "share"),
     [

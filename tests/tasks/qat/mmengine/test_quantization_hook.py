@@ -216,7 +216,8 @@ def test_a_float_checkpoint_under_load_from_is_told_how_to_be_used(tmp_path, flo
         train(cfg)
 
 
-def test_a_missing_float_checkpoint_is_said_before_anything_is_built(tmp_path):
+def test_a_missing_float_checkpoint_is_said_before_anything_is_built(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # here no run has left one
     cfg = config("resnet18_slim_sgd", tmp_path)
     with pytest.raises(AusamError, match="tools/train.py configs/qat/resnet18_slim_float.py"):
         check_config(cfg)

@@ -160,7 +160,8 @@ def test_another_head_is_refused_by_name(tmp_path):
         MODELS.build(cfg.model)
 
 
-def test_a_missing_float_checkpoint_names_the_pose_config_that_trains_it(tmp_path):
+def test_a_missing_float_checkpoint_names_the_pose_config_that_trains_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # here no run has left one
     cfg = config("qat/simcc_mini_w4a4_ausam", tmp_path)
     with pytest.raises(AusamError, match=r"tools/train.py configs/simcc_mpii_ausam_mini.py"):
         check_config(cfg)

@@ -1,0 +1,14 @@
+"""Which learning rate suits Adam, for poses of 350 persons?
+
+As `pose_350`; PCKh@0.5 on 300 training persons of `pose_lspet` whom no run of that study is scored
+on and no run of this one trains on.
+"""
+
+from studies.pose_adam import adam, metric  # noqa: F401
+
+config = "configs/studies/pose_350_held_out.py"
+samples = 350
+budget = 80 * samples
+seeds = range(2)
+references = ["rate_1"]
+arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2)}
