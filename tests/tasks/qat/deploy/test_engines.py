@@ -11,6 +11,7 @@ from tasks.qat.deploy.engines import TARGETS, Session, form_of
 from tasks.qat.deploy.export import to_onnx
 from tasks.qat.deploy.lower import lower
 from tasks.qat.deploy.verify import verify
+from tasks.qat.policy import Policy
 from tests.tasks.qat.cases import SMALL
 from tests.tasks.qat.nets import images, quantized
 from tests.tasks.qat.test_networks import inputs, trained
@@ -21,9 +22,9 @@ SHAPE = (3, 12, 12)
 LEVELS = ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"]
 
 
-@pytest.fixture(scope="module")
-def network():
-    return quantized("depthwise")
+@pytest.fixture(scope="module", params=["depthwise", "residual"])
+def network(request):
+    return quantized(request.param, Policy(sum_bits=8))
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +92,11 @@ def test_an_engine_that_is_missing_is_named(deployed, monkeypatch):
         Session(model, engine="openvino")
 
 
+@pytest.mark.parametrize("sum_bits", [None, 8])
 @pytest.mark.parametrize("name", ["functions", "average", "slices", "two heads", "a layer twice"])
-def test_in_openvino_the_file_for_it_keeps_its_promises(name):
+def test_in_openvino_the_file_for_it_keeps_its_promises(name, sum_bits):
     pytest.importorskip("openvino")
-    network = trained(SMALL[name], 12)
+    network = trained(SMALL[name], 12, Policy(sum_bits=sum_bits))
     form = form_of("openvino")
     model = to_onnx(lower(network), SHAPE, form.style, form.weights)
     x, labels = inputs(8, 12), torch.zeros(8, dtype=torch.long)

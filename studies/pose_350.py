@@ -1,0 +1,29 @@
+"""Does a second pass pay for pose estimation, where the network fits what it trains on?
+
+As `pose_lspet`, on the first 350 of its 1,700 training persons and as long as 80 epochs of Adam:
+PCKh@0.5 on the same 300 held-out persons. The rate is Adam's and ρ is SAM's, chosen by
+`pose_350_adam` and `pose_350_rho` on other persons.
+"""
+
+from studies.pose_lspet import AUSAM, HALF, metric, references  # noqa: F401
+
+config = "configs/studies/pose_350.py"
+samples = 350
+budget = 80 * samples
+seeds = range(5)
+
+SAM = dict(type="SAM", rho=0.05)
+
+arms = {
+    "adam": dict(label="Adam"),
+    "late_sam": dict(label="SAM, last quarter", method=SAM, start=0.75),
+    "late_random": dict(label="random half, last quarter", method=SAM, selection=HALF, start=0.75),
+    "late_ausam": dict(label="AUSAM, last quarter", method=SAM, selection=AUSAM, start=0.75),
+    # Half batches without a perturbation.
+    "late_quarter_adam": dict(
+        label="Adam on a random half, last quarter", selection=HALF, start=0.75
+    ),
+    # As many epochs as Adam, as papers compare; and Adam for the same cost.
+    "sam_2": dict(label="SAM, as many epochs", method=SAM, times=2),
+    "adam_2": dict(label="Adam, twice the epochs", times=2),
+}
