@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ausam_core.batch import Batch
 from ausam_core.errors import AusamError, as_number
 
 
@@ -22,3 +23,49 @@ def first_epoch(start: float, epochs: int) -> int:
     from becoming 8.
     """
     return math.ceil(start * epochs - 1e-9)
+
+
+class Start:
+    """Whether the base optimizer still trains alone.
+
+    Args:
+        share: of the run, in [0, 1), that is left to it.
+
+    Attributes:
+        first_update: how many updates it makes alone, if the run makes as many as it said; None
+            until the length of the run is known.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = check_start(share)
+        self.first_update: int | None = 0 if share == 0 else None
+        self._first_epoch = 0
+        self._epoch: int | None = None  # of the present batch, where its plan tells
+
+    def begin_run(self, epochs: int, steps: int) -> None:
+        """Learn how many epochs, and updates in all of them, the run has."""
+        if epochs < 1 or steps < 1:
+            raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
+        # A whole number of epochs, because a selection's epoch begins with the same share.
+        self._first_epoch = first_epoch(self.share, epochs)
+        self.first_update = math.ceil(self._first_epoch * steps / epochs - 1e-9)
+
+    def meet(self, batch: Batch | None) -> None:
+        """Learn which batch comes next, as it was planned."""
+        self._epoch = None if batch is None else batch.epoch
+
+    def is_ahead(self, updates: int) -> bool:
+        """Whether it is still to come, after so many updates.
+
+        Raises:
+            AusamError: if the length of the run is not known.
+        """
+        if self.first_update is None:
+            raise AusamError(
+                f"start={self.share:g} is a share of the run, whose length is not known; call "
+                "method.begin_run(epochs, steps) before the first step"
+            )
+        if self._epoch is not None:
+            # Surer than a count: batches may be skipped, and InfoBatch makes fewer of them.
+            return self._epoch < self._first_epoch
+        return updates < self.first_update

@@ -85,7 +85,7 @@ class AESAM(SAM):
                 "method.begin_run(epochs, steps) before the first step, or give total_steps"
             )
         progress = min(self.steps / self.total_steps, 1.0)
-        self.steps += self._batches == 0  # batches that are accumulated share a step
+        self.steps += self.accumulated.batches == 0  # batches that are accumulated share a step
         if not math.isfinite(squared_norm):
             return False
         if self.mean is None:

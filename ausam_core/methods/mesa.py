@@ -62,7 +62,9 @@ class MESA(Method):
         self._average: list[Tensor] = [local(t.detach()).clone() for t in self._tensors()]
 
     def gradient(self, passes: Passes) -> StepResult:
-        if self._batches == 0:  # batches that are accumulated see the weights of one update
+        if (
+            self.accumulated.batches == 0
+        ):  # batches that are accumulated see the weights of one update
             self._follow()
         first = passes.forward()
         scores = class_scores(first, "MESA")

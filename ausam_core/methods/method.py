@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core import gradients
+from ausam_core.accumulation import Accumulation
 from ausam_core.batch import Batch
 from ausam_core.batch_norm import RunningStatistics
 from ausam_core.errors import AusamError
@@ -22,7 +22,7 @@ from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import capture_random_state, restore_random_state
 from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks
-from ausam_core.schedule import check_start, first_epoch
+from ausam_core.schedule import Start
 from ausam_core.step_result import Cost, StepResult
 
 
@@ -76,7 +76,7 @@ class Method(ABC):
         check_parameters(optimizer)
         self.optimizer, self.model = optimizer, model
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self.start = check_start(start)
+        self._start = Start(start)
         self.optimizer_step = OptimizerStep(optimizer, self.scaler, clip_grad_norm, max_skips)
         self.skipping = self.optimizer_step.skipping
         self.statistics = RunningStatistics(model)
@@ -84,16 +84,9 @@ class Method(ABC):
         #: Updates of the run so far, skipped ones too.
         self.updates = 0
         self._process_group = process_group
-        self._first_update: int | None = 0 if start == 0 else None
-        self._first_epoch = 0
-        # Of the present batch, where its plan tells.
-        self._epoch: int | None = None
         self._checked: list[nn.Parameter] = self.parameters()
         self._skipped_before = 0
-        # Of the batches since the last update: whether all was finite, and how many.
-        self._finite: Tensor | None = None
-        self._batches = 0
-        self._owes_average = False
+        self.accumulated = Accumulation()
         #: Whether a batch is being worked on, after the forward of pass 1.
         self.running = False
 
@@ -103,22 +96,19 @@ class Method(ABC):
         return group_of(self.model) if self._process_group is None else self._process_group
 
     @property
+    def start(self) -> float:
+        """Share of the run that is left to the base optimizer."""
+        return self._start.share
+
+    @property
     def waits(self) -> bool:
         """Whether the base optimizer still trains alone, because ``start`` is not reached."""
-        if self._first_update is None:
-            raise AusamError(
-                f"start={self.start:g} is a share of the run, whose length is not known; call "
-                "method.begin_run(epochs, steps) before the first step"
-            )
-        if self._epoch is not None:
-            # Surer than a count: batches may be skipped, and InfoBatch makes fewer of them.
-            return self._epoch < self._first_epoch
-        return self.updates < self._first_update
+        return self._start.is_ahead(self.updates)
 
     @property
     def first_update(self) -> int:
         """How many updates the base optimizer makes alone, if the run makes as many as it said."""
-        return self._first_update or 0
+        return self._start.first_update or 0
 
     @property
     def first_pass_is_local(self) -> bool:
@@ -152,11 +142,7 @@ class Method(ABC):
             epochs: number of epochs.
             steps: number of updates in all of them.
         """
-        if epochs < 1 or steps < 1:
-            raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
-        # A whole number of epochs, because a selection's epoch begins with the same share.
-        self._first_epoch = first_epoch(self.start, epochs)
-        self._first_update = math.ceil(self._first_epoch * steps / epochs - 1e-9)
+        self._start.begin_run(epochs, steps)
 
     @abstractmethod
     def gradient(self, passes: Passes) -> StepResult:
@@ -197,7 +183,7 @@ class Method(ABC):
         Raises:
             AusamError: if the parameters have gradients that this method did not compute.
         """
-        if self._batches == 0:
+        if self.accumulated.batches == 0:
             gradients.refuse_foreign(self.parameters())
         result = self.accumulate(closure, batch=batch, backward=backward)
         self.update()
@@ -225,7 +211,7 @@ class Method(ABC):
 
         :meth:`accumulate` and :meth:`step` do it; a framework that runs pass 1 itself calls it.
         """
-        self._epoch = None if batch is None else batch.epoch
+        self._start.meet(batch)
 
     def run(self, make_passes: Callable[[], Passes], fresh: bool = False) -> StepResult:
         """Add the gradient of one batch; the one owner of ``.grad``.
@@ -249,10 +235,8 @@ class Method(ABC):
         finally:
             self.running = False
         gradients.add(held)
-        self._batches += 1
-        if not passes.averaged and data_parallel_wrapper(self.model) is not None:
-            self._owes_average = True  # it was in no_sync()
-        self._finite = result.finite if self._finite is None else self._finite & result.finite
+        averaged = passes.averaged or data_parallel_wrapper(self.model) is None
+        self.accumulated.add(result.finite, averaged)
         return result
 
     def get_ready(self) -> None:
@@ -269,7 +253,7 @@ class Method(ABC):
         Raises:
             AusamError: if no gradient was accumulated.
         """
-        if self._finite is None:
+        if self.accumulated.finite is None:
             raise AusamError(
                 "update() was called before any accumulate(); there is no gradient to apply"
             )
@@ -277,25 +261,12 @@ class Method(ABC):
         self.apply(finite, lambda: self.optimizer_step.clip_and_step(self.parameters()))
         self.optimizer.zero_grad()
         # A wrapped optimizer may go on accumulating: it neither stepped nor cleared.
-        self._batches = int(any(p.grad is not None for p in self.parameters()))
-        self._finite = None
+        self.accumulated.batches = int(any(p.grad is not None for p in self.parameters()))
 
     def ready_to_apply(self) -> Tensor:
-        """Make what was accumulated the gradient of all ranks; whether it is finite, 0-dim bool.
-
-        DDP averages what arises in a backward pass, and these gradients may have arisen in
-        ``no_sync()``. One all-reduce an update, and only where something was accumulated.
-        """
-        assert self._finite is not None
-        if self._batches <= 1 and not self._owes_average:
-            return self._finite
-        parameters = self.parameters()
-        gradients.poison(parameters, self._finite)  # so that all ranks see one rank's bad batch
-        gradients.average_over_ranks(parameters, self.process_group)
-        finite = gradients.are_finite(parameters, self._finite)
-        if self.optimizer_step.scaler_in_use() is not None:
-            gradients.poison(parameters, finite)
-        return finite
+        """Make what was accumulated the gradient of all ranks; whether it is finite, 0-dim bool."""
+        scaled = self.optimizer_step.scaler_in_use() is not None
+        return self.accumulated.settle(self.parameters(), self.process_group, scaled)
 
     def apply(self, finite: Tensor, step: Callable[[], object]) -> None:
         """Step, or skip where the gradient is not finite.
@@ -305,7 +276,7 @@ class Method(ABC):
             step: clips and steps.
         """
         self.updates += 1
-        self._finite, self._batches, self._owes_average = None, 0, False
+        self.accumulated.clear()
         self.optimizer_step.apply(finite, step)
         forget_casts()
 
