@@ -56,6 +56,12 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
             label="random half, last half", method=sam, selection=HALF, start=0.5
         ),
         "late_ausam": dict(label="AUSAM, last quarter", method=sam, selection=AUSAM, start=0.75),
+        "late_ausam_1": dict(
+            label="AUSAM-1, last quarter",
+            method=sam,
+            selection=dict(AUSAM, estimate="latest"),
+            start=0.75,
+        ),
         "late_el2n": dict(
             label="half by EL2N, last quarter", method=sam, selection=EL2N, start=0.75
         ),
@@ -85,6 +91,11 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
             label="hardest third (K-SAM), last half",
             method=dict(type="KSAM", rho=rho, gamma=1 / 3),
             start=0.5,
+        ),
+        "late_ksam_quarter": dict(
+            label="hardest third (K-SAM), last quarter",
+            method=dict(type="KSAM", rho=rho, gamma=1 / 3),
+            start=0.75,
         ),
         "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
         # What half batches do without a perturbation.
