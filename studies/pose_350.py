@@ -12,7 +12,7 @@ samples = 350
 budget = 80 * samples
 seeds = range(5)
 
-SAM = dict(type="SAM", rho=0.05)
+SAM = dict(type="SAM", rho=0.8)
 
 arms = {
     "adam": dict(label="Adam"),
