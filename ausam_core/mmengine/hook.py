@@ -27,8 +27,10 @@ from ausam_core.errors import AusamError
 from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
 from ausam_core.mmengine.build import build_selection, check_method
 from ausam_core.mmengine.checks import (
+    check_alone,
     check_batch_is_not_mixed,
     check_conflicts,
+    check_dataset,
     check_loop,
     check_runner,
     check_schedule,
@@ -113,7 +115,7 @@ class AUSAMHook(Hook):
         self._exchange = Exchange()
         self._active = False
         self._warned = self._checked = False
-        self._log_interval = 50
+        self._logger = LoggerHook(50)
         self._last_time = 0.0
         self._images = self._trained = 0
         # Built early, so that a wrong setting stops the run before anything is made.
@@ -143,7 +145,9 @@ class AUSAMHook(Hook):
         check_runner(runner)
         if runner.optim_wrapper is None or isinstance(runner.optim_wrapper, dict):
             return  # a validation or a test: nothing will be trained
+        check_alone(runner.hooks, self)
         loader = runner.train_loop.dataloader
+        check_dataset(loader.dataset)
         sampler = loader.batch_sampler
         own_wrapper = isinstance(runner.optim_wrapper, SAMOptimWrapper)
         own_sampler = isinstance(sampler, SelectiveBatchSampler)
@@ -179,9 +183,7 @@ class AUSAMHook(Hook):
             start=self._start,
         )
         self._wrapper.exchange_with(self._exchange)
-        self._log_interval = next(
-            (h.interval for h in runner.hooks if isinstance(h, LoggerHook)), 50
-        )
+        self._logger = next((h for h in runner.hooks if isinstance(h, LoggerHook)), LoggerHook(50))
         if self._exact_resume and not any(isinstance(h, ExactResumeHook) for h in runner.hooks):
             # After this hook, so that the call that is under way reaches it.
             runner.register_hook(ExactResumeHook())
@@ -216,7 +218,7 @@ class AUSAMHook(Hook):
             size = batch_length(data_batch) or 0
             self._images, self._trained = self._images + size, self._trained + size
         # On the CPU looking costs nothing; on a device it is done where the log waits anyway.
-        logs = self.every_n_inner_iters(batch_idx, self._log_interval)
+        logs = self._is_logged(runner, batch_idx)
         if logs or (result.finite.device.type == "cpu" and not result.finite):
             self._wrapper.method.check()
         if logs or not self._checked:
@@ -289,6 +291,12 @@ class AUSAMHook(Hook):
         if self._given.get("alpha") == 1:
             return dict(type="AllSamples")
         return dict(type="GradientNormSelection", **self._given)
+
+    def _is_logged(self, runner: Runner, batch_idx: int) -> bool:
+        """Whether LoggerHook writes at this iteration."""
+        interval, batches = self._logger.interval, len(runner.train_loop.dataloader)
+        last = batch_idx + 1 == batches and (not self._logger.ignore_last or batches <= interval)
+        return last or self.every_n_inner_iters(batch_idx, interval)
 
     def _log(self, runner: Runner) -> None:
         """Few scalars, at the iterations at which LoggerHook reads its own."""
