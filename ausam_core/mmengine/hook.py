@@ -63,13 +63,14 @@ class AUSAMHook(Hook):
         alpha: share α of each batch that is trained, 0.5 by default; 1 is SAM.
         s_min, s_max, start_epoch, estimate: see :class:`~ausam_core.GradientNormSelection`.
         start: share of the run, in [0, 1), in which the base optimizer trains whole batches; method
-            and selection, wherever configured, begin with the first epoch after it.
+            and selection, wherever configured, begin with the first epoch after it, and with the
+            last at the latest. In a run of one epoch a method may begin, and no selection.
         method: config of another method than SAM, instead of ``rho``.
         selection: config of another selection (or a selection), instead of ``alpha`` and the rest.
         loss_modules: names of the modules that compute the loss of each sample, where the hook
             brings the method and finding them is not good enough.
         exact_resume: bring an :class:`~ausam_core.mmengine.ExactResumeHook`, so that a resumed run
-            equals one that never stopped.
+            by epochs equals one that never stopped.
 
     Raises:
         AusamError: at the start of the run, for whatever cannot be supported, by name.
