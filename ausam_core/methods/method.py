@@ -21,7 +21,7 @@ from ausam_core.optimizer_step import OptimizerStep
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import capture_random_state, restore_random_state
-from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks
+from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks, reshard
 from ausam_core.schedule import Start
 from ausam_core.step_result import Cost, StepResult
 
@@ -277,6 +277,7 @@ class Method(ABC):
         """
         self.updates += 1
         self.accumulated.clear()
+        reshard(self.model, self.parameters())
         self.optimizer_step.apply(finite, step)
         forget_casts()
 
