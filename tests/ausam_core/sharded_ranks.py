@@ -171,7 +171,8 @@ def train(case):
 
 def held(case, how):
     """Train where parameters stay whole, or gradients on their way, between the passes."""
-    model, method = build(case, wrap=shard_but_the_first)
+    # Only parts below the root are gathered ahead; only the root keeps its own after a forward.
+    model, method = build(case, wrap=shard if how == "unfinished" else shard_but_the_first)
     steps_of(model, method, range(STEPS), own_part(), before=HELD[how], **CASES[case][2])
     evaluate(model)  # a checkpoint is of shards all the same
     kept = method.method_state().get("average", [])
