@@ -201,7 +201,7 @@ class Method(ABC):
 
         With ``factor=1/k`` and one update after k batches: gradient accumulation. Each batch is
         perturbed by its own gradient (m-sharpness). Under DDP all but the last may be wrapped in
-        ``no_sync()``.
+        ``no_sync()``, in which each rank climbs by its own gradient; the update is averaged.
         """
         self.meet(batch)
         return self.run(lambda: ClosurePasses(self, closure, batch, factor, backward), fresh=True)
