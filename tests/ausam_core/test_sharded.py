@@ -145,7 +145,7 @@ def test_a_run_goes_on_from_its_shards_to_the_bit(ranks, case):
 
 @pytest.mark.parametrize("case", RESUMED)
 def test_a_run_goes_on_from_its_shards_on_another_number_of_ranks(two, folder, case):
-    resumed = resume_on_one(folder)
+    (resumed,) = resume_on(1, folder)
     assert distance(resumed[case]["resumed"], two[0][case]["alone"]) < 1e-6
     assert resumed[case]["updates"] == 10
 
@@ -153,15 +153,15 @@ def test_a_run_goes_on_from_its_shards_on_another_number_of_ranks(two, folder, c
 @pytest.mark.slow
 @pytest.mark.parametrize("case", RESUMED)
 def test_a_run_of_two_ranks_goes_on_with_four(two, folder, case):
-    for rank in torchrun("resume", 4, folder):
+    for rank in resume_on(4, folder):
         assert distance(rank[case]["resumed"], two[0][case]["alone"]) < 1e-6
 
 
 _RESUMED = {}
 
 
-def resume_on_one(folder):
+def resume_on(ranks, folder):
     """Once for all cases."""
-    if folder not in _RESUMED:
-        _RESUMED[folder] = torchrun("resume", 1, folder)[0]
-    return _RESUMED[folder]
+    if (ranks, folder) not in _RESUMED:
+        _RESUMED[ranks, folder] = torchrun("resume", ranks, folder)
+    return _RESUMED[ranks, folder]
