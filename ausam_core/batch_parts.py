@@ -3,7 +3,7 @@
 A batch is a tensor ``[N, ...]``, or a mapping, list or tuple of such: what a collate function
 returns, or the arguments of a call. Inside of one:
 
-- a tensor holds the batch where its first dimension is N;
+- a tensor, or an array of another library, holds the batch where its first dimension is N;
 - a list holds one entry a sample where it is N long (data samples, images of different size);
 - a tuple is a group of batches where all of it are tensors with N rows (the two vectors of SimCC),
   and holds one entry a sample where it is N long otherwise; a named tuple is always a group;
@@ -17,7 +17,7 @@ happen to have N rows each is taken for a list of samples, a tuple of such for a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from torch import Tensor
@@ -31,8 +31,8 @@ def batch_length(batch: Any) -> int | None:
     Returns:
         N, or None where nothing in it has a length.
     """
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.dim() else None
+    if _is_array(batch):
+        return batch.shape[0] if len(batch.shape) else None
     if isinstance(batch, Mapping):
         return _first_length(batch.values())
     if not isinstance(batch, (list, tuple)):
@@ -58,21 +58,26 @@ def part_of_batch(batch: Any, positions: Tensor, size: int) -> Any:
     def of_list(value: list[Any] | tuple[Any, ...]) -> list[Any]:
         return [value[i] for i in positions.tolist()]
 
-    return map_batch(batch, size, lambda t: t[positions.to(t.device)], of_list)
+    def of_tensor(value: Any) -> Any:
+        by_row = positions.to(value.device) if isinstance(value, Tensor) else positions.tolist()
+        return value[by_row]
+
+    return map_batch(batch, size, of_tensor, of_list)
 
 
 def map_batch(
     batch: Any,
     size: int,
-    of_tensor: Callable[[Tensor], Any],
+    of_tensor: Callable[[Any], Any],
     of_list: Callable[[list[Any] | tuple[Any, ...]], list[Any]],
 ) -> Any:
-    """Apply a function to every tensor, and one to every list, that holds one entry a sample.
+    """Apply a function to every tensor or array, and one to every list, that holds one entry a
+    sample.
 
     Args:
         batch: a batch.
         size: N, the number of samples in it.
-        of_tensor: what becomes of a tensor ``[N, ...]``.
+        of_tensor: what becomes of a tensor or array ``[N, ...]``.
         of_list: what becomes of a list or tuple with N entries.
     """
     if isinstance(batch, (list, tuple)) and not _is_group(batch, size):
@@ -80,6 +85,30 @@ def map_batch(
     if isinstance(batch, (list, tuple)):
         return _rebuilt(batch, [_map_part(v, size, of_tensor, of_list) for v in batch])
     return _map_part(batch, size, of_tensor, of_list)
+
+
+def holds(batch: Any, size: int) -> bool:
+    """Whether something in a batch has one entry for each of N samples."""
+    found: list[Any] = []
+
+    def note(value: Any) -> Any:
+        found.append(value)
+        return value
+
+    map_batch(batch, size, note, note)
+    return bool(found)
+
+
+def tensors_in(batch: Any) -> Iterator[Tensor]:
+    """Every tensor in a batch, or in the arguments of a call."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from tensors_in(value)
+    elif isinstance(batch, (list, tuple)):
+        for value in batch:
+            yield from tensors_in(value)
 
 
 def call_length(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
@@ -92,7 +121,7 @@ def map_call(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     size: int,
-    of_tensor: Callable[[Tensor], Any],
+    of_tensor: Callable[[Any], Any],
     of_list: Callable[[list[Any] | tuple[Any, ...]], list[Any]],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """:func:`map_batch` of a call; the arguments themselves are never taken for samples."""
@@ -110,7 +139,7 @@ def part_of_call(
 
 def _map_part(value: Any, size: int, of_tensor: Any, of_list: Any) -> Any:
     """:func:`map_batch` inside of a batch, where a list as long as the batch holds samples."""
-    if isinstance(value, Tensor):
+    if _is_array(value):
         return of_tensor(value) if _has_rows(value, size) else value
     if isinstance(value, Mapping):
         parts = {k: _map_part(v, size, of_tensor, of_list) for k, v in value.items()}
@@ -138,7 +167,14 @@ def _is_group(batch: list[Any] | tuple[Any, ...], size: int) -> bool:
 
 
 def _has_rows(value: Any, size: int) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and len(value) == size
+    return _is_array(value) and len(value.shape) > 0 and value.shape[0] == size
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is a tensor, or an array of NumPy's kind."""
+    # An image of PIL answers to __array_interface__ with a copy of its pixels: not asked.
+    kind = type(value)
+    return isinstance(value, Tensor) or (hasattr(kind, "dtype") and hasattr(kind, "shape"))
 
 
 def _length(value: Any) -> int | None:

@@ -42,7 +42,9 @@ def all_at_once(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     size = _length(module, args, kwargs)
     rows: list[Tensor] = []
 
-    def collect(batch: Tensor) -> Tensor:
+    def collect(batch: Any) -> Tensor:
+        if not isinstance(batch, Tensor):
+            raise AusamError(f"{type(module).__name__} was called with an array")
         rows.append(batch.unsqueeze(1))  # the module sees batches of one
         return batch
 

@@ -21,7 +21,7 @@ from ausam_core.batch import Batch
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, as_record
 from ausam_core.random_state import RandomState
-from ausam_core.ranks import align_gradients, is_averaged, without_averaging
+from ausam_core.ranks import align_gradients, finish_backward, is_averaged, without_averaging
 from ausam_core.step_result import Cost
 
 Closure = Callable[..., Tensor | ForwardRecord]
@@ -174,6 +174,8 @@ class Passes(ABC):
                 "attached to its graph (no .item(), .detach(), torch.no_grad()), and leave "
                 "backward() to the method"
             )
+        parameters = self.method.parameters()
+        finish_backward(self.method.model, parameters)
         # On the way from the loss to the weights, so it does not matter who calls backward.
         handle = loss.register_hook(self._on_its_way(loss))
         try:
@@ -181,7 +183,6 @@ class Passes(ABC):
                 self.run_backward(loss if self.factor == 1.0 else loss * self.factor)
         finally:
             handle.remove()
-        parameters = self.method.parameters()
         if not any(p.grad is not None for p in parameters):
             raise AusamError(
                 "backward left no gradient in any parameter of the optimizer; build the optimizer "

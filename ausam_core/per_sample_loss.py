@@ -86,6 +86,8 @@ class PerSampleLossRecorder:
 
     def __init__(self, model: nn.Module, loss_modules: Sequence[str] | None = None) -> None:
         self._model = model
+        if isinstance(loss_modules, str):
+            loss_modules = [loss_modules]
         self._names = None if loss_modules is None else list(loss_modules)
         self._places: dict[str, Place] = {}
         self._hooks: list[Any] = []

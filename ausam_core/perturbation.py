@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ausam_core.errors import AusamError, as_number
-from ausam_core.ranks import global_norm, local
+from ausam_core.ranks import global_norm, local, reshard
 from ausam_core.wrappers import inner_optimizers, parameter_names
 
 Exclude = Callable[[str, nn.Parameter], bool] | Sequence[str] | str
@@ -55,7 +55,8 @@ class Perturbation:
         rho: radius of the ball, ρ ≥ 0; a group's key ``rho`` overrides it.
         adaptive: use ASAM's normalisation.
         eta: ASAM's η, added to ``|w|``.
-        model: names the parameters; needed by ``adaptive`` and ``exclude``.
+        model: names the parameters; needed by ``adaptive`` and ``exclude``, and by ``fully_shard``,
+            whose modules must gather again what was moved.
         exclude: parameters to leave alone: a function of (name, parameter), or regular expressions
             searched in the name (without the prefixes of DDP, ``torch.compile`` and the like), for
             example ``[r"\\.bn\\d"]``; one may stand alone.
@@ -133,7 +134,7 @@ class Perturbation:
         Raises:
             AusamError: for sparse gradients.
         """
-        self.restore()
+        self._begin()
         return self._climb_by({p: p.grad for p in self.parameters() if p.grad is not None})
 
     def climb_by(self, directions: dict[nn.Parameter, Tensor]) -> Climb:
@@ -142,7 +143,7 @@ class Perturbation:
         Args:
             directions: a tensor laid out like its parameter, for those to be moved.
         """
-        self.restore()
+        self._begin()
         wanted = set(directions)
         movable = [p for p in self._movable() if p in wanted]
         return self._climb_by({p: directions[p] for p in movable})
@@ -160,6 +161,7 @@ class Perturbation:
         name = self._names.get(parameter)
         if name is None and self._model is not None:
             # Heads are swapped and layers converted while a method lives.
+            reshard(self._model, [parameter])
             self._names = parameter_names(self._model)
             name = self._names.setdefault(parameter, "")
         return name or ""
@@ -169,6 +171,7 @@ class Perturbation:
         """Put the weights back, to the bit. Does nothing where nothing was moved."""
         if self._moved:
             moved, self._moved = self._moved, []
+            self._reshard(moved)
             torch._foreach_copy_([local(p) for p in moved], [self._copies[p] for p in moved])
             forget_casts()
 
@@ -176,6 +179,15 @@ class Perturbation:
     def moved(self) -> Sequence[nn.Parameter]:
         """The parameters that are at ``w + ε``; none after :meth:`restore`."""
         return self._moved
+
+    def _begin(self) -> None:
+        self.restore()
+        self._reshard([p for group in self.optimizer.param_groups for p in group["params"]])
+
+    def _reshard(self, parameters: list[nn.Parameter]) -> None:
+        """Let no pass see weights that were gathered before these move."""
+        if self._model is not None:
+            reshard(self._model, parameters)
 
     @torch.no_grad()
     def _climb_by(self, directions: dict[nn.Parameter, Tensor]) -> Climb:

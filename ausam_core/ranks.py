@@ -140,12 +140,42 @@ def placed_like(part: Tensor, parameter: Tensor) -> Tensor:
     )
 
 
-def reshard(model: nn.Module) -> None:
-    """Let ``fully_shard`` forget the whole parameters that it still holds after a forward pass, so
-    that the next one gathers them again, from shards that have moved."""
-    for module in model.modules():
-        if hasattr(module, "set_requires_gradient_sync") and hasattr(module, "reshard"):
-            module.reshard()  # type: ignore[operator]
+def reshard(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Let ``fully_shard`` forget the whole parameters that it holds; called where shards move.
+
+    It holds them after an evaluation (the root's), with ``set_reshard_after_backward(False)`` and
+    after ``unshard()``; a forward pass that found them would never see the shards that moved. The
+    model also has its sharded parameters again then, those that the optimizer knows. Where no
+    parameter is sharded nothing is looked through; where all are, nothing is gathered again.
+
+    Args:
+        model: the model, or what wraps it.
+        parameters: those of the optimizer.
+    """
+    for module in _gathering_modules(model, parameters):
+        module.reshard()
+
+
+def finish_backward(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Make ``fully_shard`` complete what the next backward pass reduces and gathers.
+
+    After ``set_is_last_backward(False)`` it would not: gradients may still be on their way when a
+    norm is taken, and parameters that it gathered ahead, before the shards moved, would be those
+    of a later forward pass.
+
+    Args:
+        model, parameters: see :func:`reshard`.
+    """
+    for module in _gathering_modules(model, parameters):
+        module.set_is_last_backward(True)
+
+
+def _gathering_modules(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[Any]:
+    """The parts of a model that ``fully_shard`` was applied to; none where nothing is sharded."""
+    kind = _dtensor()
+    if kind is None or not any(isinstance(p, kind) for p in parameters):
+        return []
+    return [m for m in model.modules() if hasattr(m, "set_is_last_backward")]
 
 
 def align_gradients(parameters: Sequence[nn.Parameter]) -> None:

@@ -17,12 +17,20 @@ def check_start(start: float) -> float:
 
 
 def first_epoch(start: float, epochs: int) -> int:
-    """The epoch with which a share ``start`` of the run is over.
+    """The epoch with which a share ``start`` of the run is over; the last one at the latest.
 
     A whole number, because the batches of an epoch are planned together; 1e-9 keeps 0.7 of 10
     from becoming 8.
+
+    Raises:
+        AusamError: where there is a single epoch, and so nothing between two.
     """
-    return math.ceil(start * epochs - 1e-9)
+    if start > 0 and epochs == 1:
+        raise AusamError(
+            f"start={start:g} begins between two epochs, and the run has one; leave start out, or "
+            "make the run two epochs long"
+        )
+    return min(math.ceil(start * epochs - 1e-9), epochs - 1)
 
 
 class Start:
@@ -39,13 +47,17 @@ class Start:
     def __init__(self, share: float) -> None:
         self.share = check_start(share)
         self.first_update: int | None = 0 if share == 0 else None
-        self._first_epoch = 0
+        self._first_epoch: int | None = 0
         self._epoch: int | None = None  # of the present batch, where its plan tells
 
     def begin_run(self, epochs: int, steps: int) -> None:
         """Learn how many epochs, and updates in all of them, the run has."""
         if epochs < 1 or steps < 1:
             raise AusamError(f"a run has an epoch and a step at least, found {epochs}, {steps}")
+        if epochs == 1:  # no selection can begin within it; the method alone can
+            self._first_epoch = None
+            self.first_update = min(math.ceil(self.share * steps - 1e-9), steps - 1)
+            return
         # A whole number of epochs, because a selection's epoch begins with the same share.
         self._first_epoch = first_epoch(self.share, epochs)
         self.first_update = math.ceil(self._first_epoch * steps / epochs - 1e-9)
@@ -65,7 +77,7 @@ class Start:
                 f"start={self.share:g} is a share of the run, whose length is not known; call "
                 "method.begin_run(epochs, steps) before the first step"
             )
-        if self._epoch is not None:
+        if self._epoch is not None and self._first_epoch is not None:
             # Surer than a count: batches may be skipped, and InfoBatch makes fewer of them.
             return self._epoch < self._first_epoch
         return updates < self.first_update

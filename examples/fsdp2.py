@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 2 examples/fsdp2.py --checkpoint FOLDER
 
-Each rank perturbs its own shards by the norm over all of them; a step is that of one process,
-within rounding. A checkpoint of shards resumes on another number of ranks. Needs torch 2.6.
+Each rank perturbs its own shards by the norm over all of them; a step is that of one process on
+the samples of all ranks, within rounding. A checkpoint of shards resumes on another number of
+ranks. Needs torch 2.6.
 """
 
 # A step calls its closure before the loop goes on, so the closure may use the loop's variables.

@@ -5,7 +5,8 @@ gradient norm ``n_t = ‖g_t‖²`` is tracked by ``μ ← δμ + (1−δ)n_t`` 
 a SAM step is taken where ``n_t ≥ μ + c_t·σ``, with c_t going linearly from λ₂ to λ₁ over the run.
 
 No code of the authors is public. λ₁ = −1 and λ₂ = 1 are secondhand, as is where μ and σ begin
-(here: at the first value and at 0). All ranks see the same averaged gradient, so they decide alike.
+(here: at the first value and at 0). All ranks decide alike: by the norm of the averaged gradient,
+or in ``no_sync()`` by the root mean square of their norms.
 """
 
 from __future__ import annotations

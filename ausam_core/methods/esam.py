@@ -4,7 +4,8 @@ Du et al., "Efficient Sharpness-aware Minimization for Improved Training of Neur
 2022). Stochastic weight perturbation (SWP): only tensors drawn with probability β are perturbed, by
 ``ε = (ρ/β)·g/‖g‖`` with the norm over those. Sharpness-sensitive data selection (SDS): the losses
 of the whole batch at w + ε are computed without gradient, and only the γK samples whose loss rose
-most (signed, unlike AUSAM's absolute difference) give the gradient of the update.
+most (signed, unlike AUSAM's absolute difference) give the gradient of the update; each of several
+ranks chooses in its own batch.
 
 Whole tensors are drawn, as in the authors' code; the paper speaks of single weights, which saves
 nothing. Differences from that code: exactly γK samples are kept (there a strict comparison loses

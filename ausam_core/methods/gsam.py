@@ -5,8 +5,9 @@ the part of g that is orthogonal to g_p is ascended, ``u = g_p − α·g_⊥``.
 
 Differences from the author's PyTorch port: foreach operators; the decomposition uses the true
 gradient also when the perturbation is adaptive (there its norm ignores ``adaptive``); gradients are
-averaged by DDP's buckets before the decomposition (there: each rank its own, one all-reduce for
-every tensor); ρ follows the learning rate without a scheduler to be stepped by hand.
+averaged by DDP's buckets before the decomposition, but in ``no_sync()`` (there: each rank its own,
+one all-reduce for every tensor); ρ follows the learning rate without a scheduler to be stepped by
+hand.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ the loss of each sample of the batch, and only the k largest give the gradients 
 pass 2. So the choice is never out of date, as one by earlier epochs is (AUSAM), and is paid for: by
 a forward pass of the whole batch, which also has to be loaded.
 
-The paper names k; here it is a share of the batch, ``k = ⌊γK⌋``. Running statistics move by the
-whole batch.
+The paper names k; here it is a share of the batch, ``k = ⌊γK⌋``. Each of several ranks chooses in
+its own batch, so that they train other samples than one process would. Running statistics move by
+the whole batch.
 """
 
 from __future__ import annotations

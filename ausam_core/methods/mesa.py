@@ -85,7 +85,8 @@ class MESA(Method):
         self._average = [local(a).to(local(t).device, copy=True) for t, a in pairs]
 
     def _tensors(self) -> list[Tensor]:
-        """Weights and buffers that can be averaged."""
+        """Weights and buffers that can be averaged; of the weights this rank's shards."""
+        reshard(self.model, self.parameters())
         every = (*self.model.parameters(), *self.model.buffers())
         return [t for t in every if t.is_floating_point()]
 
@@ -109,7 +110,6 @@ class MESA(Method):
     @torch.no_grad()
     def _reference(self, passes: Passes) -> Tensor:
         """Class scores of the average, in evaluation mode, on the same batch."""
-        reshard(self.model)
         # .data and not .detach(): the graph of pass 1 must not see the tensors move, for they are
         # back, to the bit, before it is differentiated.
         tensors = [local(t.data) for t in self._tensors()]
@@ -121,7 +121,7 @@ class MESA(Method):
         try:
             return class_scores(passes.forward(), "MESA").detach()
         finally:
-            reshard(self.model)
+            reshard(self.model, self.parameters())
             torch._foreach_copy_(tensors, kept)
             forget_casts()
             for module, training in modes.items():

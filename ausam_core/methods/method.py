@@ -21,7 +21,7 @@ from ausam_core.optimizer_step import OptimizerStep
 from ausam_core.passes import Backward, Closure, ClosurePasses, Passes
 from ausam_core.perturbation import forget_casts
 from ausam_core.random_state import capture_random_state, restore_random_state
-from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks
+from ausam_core.ranks import data_parallel_wrapper, group_of, local, number_of_ranks, reshard
 from ausam_core.schedule import Start
 from ausam_core.step_result import Cost, StepResult
 
@@ -201,7 +201,7 @@ class Method(ABC):
 
         With ``factor=1/k`` and one update after k batches: gradient accumulation. Each batch is
         perturbed by its own gradient (m-sharpness). Under DDP all but the last may be wrapped in
-        ``no_sync()``.
+        ``no_sync()``, in which each rank climbs by its own gradient; the update is averaged.
         """
         self.meet(batch)
         return self.run(lambda: ClosurePasses(self, closure, batch, factor, backward), fresh=True)
@@ -277,6 +277,7 @@ class Method(ABC):
         """
         self.updates += 1
         self.accumulated.clear()
+        reshard(self.model, self.parameters())
         self.optimizer_step.apply(finite, step)
         forget_casts()
 

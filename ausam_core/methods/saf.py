@@ -95,11 +95,15 @@ class SAF(Method):
         self._shared_until = max(newest, self._shared_until)
 
     def method_state(self) -> dict[str, Any]:
-        return {"tables": dict(self._tables), "shared_until": self._shared_until}
+        # A tuple is one value to torch.distributed.checkpoint, which has to find in a fresh method
+        # every key that was saved, and there neither the epochs nor the tables' sizes are known.
+        tables = tuple((e, t.to("cpu", copy=True)) for e, t in self._tables.items())
+        return {"tables": tables, "shared_until": self._shared_until}
 
     def load_method_state(self, state: dict[str, Any]) -> None:
         device = self.parameters()[0].device
-        self._tables = {epoch: table.to(device) for epoch, table in state["tables"].items()}
+        # Pairs, or a dict as it was saved before.
+        self._tables = {epoch: table.to(device) for epoch, table in dict(state["tables"]).items()}
         self._shared_until = state["shared_until"]
 
     def _enter(self, epoch: int) -> None:

@@ -40,12 +40,13 @@ class SAM(Method):
         rho: radius ρ; a parameter group's ``rho`` overrides it. 0 gives the base optimizer.
         adaptive: ASAM; its ρ is larger (0.5 on CIFAR-10, 1 on CIFAR-100 in its paper).
         eta: ASAM's η.
-        ascent: share of the trained samples, in (0, 1], that pass 1 climbs by, the first of the
-            batch; pass 2 descends by all. Below 1 the closure must take positions, ``def
+        ascent: share of the trained samples, in (0, 1], that pass 1 climbs by, the first of each
+            rank's batch; pass 2 descends by all. Below 1 the closure must take positions, ``def
             closure(subset=slice(None))``, the step must know its batch, and the losses before are
             known of the samples that ascend.
-        perturb: ``"global"``: all ranks climb by the averaged gradient. ``"local"``: each rank
-            climbs by its own (m-sharpness, as in the paper), which saves one all-reduce a step.
+        perturb: ``"global"``: all ranks climb by the averaged gradient, but for batches that are
+            accumulated in ``no_sync()``, where there is none. ``"local"``: each rank climbs by its
+            own (m-sharpness, as in the paper), which saves one all-reduce a step.
         exclude: parameters that are not perturbed; see
             :class:`~ausam_core.perturbation.Perturbation`.
         excluded_pass: which pass the gradient of excluded parameters is taken from: 2, as that of

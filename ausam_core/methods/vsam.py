@@ -99,7 +99,7 @@ class VSAM(SAM):
             "quota": self.quota,
             "reuse": self.reuse,
             "last": self._last,
-            "seen": list(self._seen),
+            "seen": self._saved_seen(),
             "psf": saved(self.parameters(), self._psf),
         }
 
@@ -108,8 +108,22 @@ class VSAM(SAM):
         self.quota, self.reuse = state["quota"], state["reuse"]
         self._last = None if state["last"] is None else tuple(state["last"])
         self._psf = loaded(self.parameters(), state["psf"])
-        device = self.parameters()[0].device
-        self._seen = [found.to(device) for found in state["seen"]]
+        like = self.parameters()[0]
+        dtype = torch.promote_types(like.dtype, torch.float32)  # that of a norm
+        # The rows of a table, or a list of rows as it was saved before.
+        self._seen = [row.to(like.device, dtype) for row in state["seen"]][-self.window :]
+
+    def _saved_seen(self) -> Tensor:
+        """What the window saw, ``[W, 2]``, fp64 on the CPU: as large at any time, so that
+        ``torch.distributed.checkpoint`` can load it into a fresh method.
+
+        The rows that are missing are the first, as the oldest go first, and NaN, which counts
+        nowhere.
+        """
+        table = torch.full((self.window, 2), torch.nan, dtype=torch.float64)
+        if self._seen:
+            table[-len(self._seen) :] = torch.stack(self._seen).to(table)
+        return table
 
     def _take_sam_step(self) -> bool:
         step = self.steps - self.warmup_steps
@@ -140,7 +154,8 @@ class VSAM(SAM):
             norm = norm.sqrt()
         size = norm_of(psf)
         self._psf = keep_finite(size < torch.inf, psf, self._psf)
-        self._seen.append(torch.stack([size, size / (norm * unscale + 1e-12)]))
+        row = torch.stack([size, size / (norm * unscale + 1e-12)])
+        self._seen = [*self._seen, row][-self.window :]  # a warm-up may be longer than a window
 
     @torch.no_grad()
     def _reuse_psf(self, norm: Tensor, passes: Passes) -> None:
@@ -157,8 +172,6 @@ class VSAM(SAM):
         step = self.steps - self.warmup_steps
         if step < 0 or step % self.window:
             return
-        if step == 0:
-            self._seen = self._seen[-self.window :]
         self.done = 0
         if not self._seen:
             return

@@ -49,9 +49,18 @@ def build_method(
         **given: what the run gives, such as the scaler.
 
     Raises:
-        AusamError: for an unknown type (lists those there are) or an unknown setting.
+        AusamError: for an unknown type (lists those there are) or an unknown setting, and for a
+            class that does not take what the run has.
     """
     cls, settings = _class_of(config, METHODS, Method)
+    accepted = _settings_of(cls)
+    missed = [name for name, value in given.items() if value is not None and name not in accepted]
+    if missed:
+        raise AusamError(
+            f"{cls.__name__} does not take {', '.join(missed)}, which this run gives; let its "
+            "constructor take **kwargs and hand them on to that of its base class"
+        )
+    given = {name: value for name, value in given.items() if name in accepted}
     return cls(optimizer, model, **{**given, **settings})
 
 

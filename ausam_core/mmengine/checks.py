@@ -45,6 +45,24 @@ def check_runner(runner: Any) -> None:
         )
 
 
+def check_alone(hooks: Sequence[Any], hook: Any) -> None:
+    """Refuse a second hook that would join a method to the same wrapper."""
+    if sum(isinstance(other, type(hook)) for other in hooks) > 1:
+        raise AusamError(
+            f"there are two hooks {type(hook).__name__} in this run; leave one, with the settings "
+            "of both"
+        )
+
+
+def check_dataset(dataset: Any) -> None:
+    """Refuse a stream, whose samples have no numbers and whose epochs no end."""
+    if not hasattr(dataset, "__len__"):
+        raise AusamError(
+            f"{type(dataset).__name__} has no length, so AUSAM can neither number its samples nor "
+            "count epochs; take a data set that has one, or SAMOptimWrapper without the hook"
+        )
+
+
 def check_loop(train_loop: Any, plans_batches: bool, chosen: Selection) -> None:
     """Refuse a loop that cannot tell what a selection has to know.
 
@@ -119,11 +137,22 @@ def _batch_augments(model: nn.Module) -> Iterator[str]:
 
 def _transforms(dataset: Any) -> Iterator[str]:
     yield type(dataset).__name__ if "Mix" in type(dataset).__name__ else ""
-    pipeline = getattr(dataset, "pipeline", None)
-    yield from (type(t).__name__ for t in getattr(pipeline, "transforms", []))
+    yield from _names_in(getattr(dataset, "pipeline", None))
     for inner in (*getattr(dataset, "datasets", []), getattr(dataset, "dataset", None)):
         if inner is not None:
             yield from _transforms(inner)
+
+
+def _names_in(transform: Any) -> Iterator[str]:
+    """The transforms within one, as in a Compose, a RandomChoice or a RandomApply, however deep."""
+    if isinstance(transform, (list, tuple)):
+        inner = transform
+    else:
+        inner = getattr(transform, "transforms", None) or []
+    for each in inner if isinstance(inner, (list, tuple)) else [inner]:
+        if not isinstance(each, (list, tuple)):
+            yield type(each).__name__
+        yield from _names_in(each)
 
 
 def _each(value: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ausam_core.batch import Batch
-from ausam_core.batch_parts import part_of_batch
+from ausam_core.batch_parts import batch_length, holds, part_of_batch
 from ausam_core.batch_sampler import SelectiveBatchSampler
 from ausam_core.errors import AusamError
 from ausam_core.mmengine.requested import indices_of
@@ -111,10 +111,22 @@ class InTheLoop(Choice):
 
 
 def keep_part(data_batch: Any, wanted: list[int]) -> None:
-    """Keep only some samples of a batch that carries its indices, in place."""
+    """Keep only some samples of a batch that carries its indices, in place.
+
+    Raises:
+        AusamError: where nothing in the batch has as many entries as samples were asked for.
+    """
+    size = len(data_batch.indices)
     place = {sample: position for position, sample in enumerate(data_batch.indices)}
     positions = torch.tensor([place[sample] for sample in wanted])
-    part = part_of_batch(data_batch, positions, len(data_batch.indices))
+    if not holds(data_batch, size):
+        found = batch_length(data_batch)
+        what = "nothing that counts samples" if found is None else f"{found} samples"
+        raise AusamError(
+            f"{size} samples were loaded, and the batch that the collate function made of them "
+            f"holds {what}; let it keep every sample, as tensors, arrays or lists of one entry each"
+        )
+    part = part_of_batch(data_batch, positions, size)
     if isinstance(data_batch, dict):
         data_batch.update(part)
     else:

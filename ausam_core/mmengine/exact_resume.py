@@ -1,4 +1,4 @@
-"""A run that was killed and resumed equals the run that was never killed.
+"""A run by epochs that was killed and resumed equals the run that was never killed.
 
 Any MMEngine run can use it, with or without AUSAM::
 

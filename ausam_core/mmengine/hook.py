@@ -27,8 +27,10 @@ from ausam_core.errors import AusamError
 from ausam_core.mmengine.batch_sampler import SelectiveBatchSampler
 from ausam_core.mmengine.build import build_selection, check_method
 from ausam_core.mmengine.checks import (
+    check_alone,
     check_batch_is_not_mixed,
     check_conflicts,
+    check_dataset,
     check_loop,
     check_runner,
     check_schedule,
@@ -61,13 +63,14 @@ class AUSAMHook(Hook):
         alpha: share α of each batch that is trained, 0.5 by default; 1 is SAM.
         s_min, s_max, start_epoch, estimate: see :class:`~ausam_core.GradientNormSelection`.
         start: share of the run, in [0, 1), in which the base optimizer trains whole batches; method
-            and selection, wherever configured, begin with the first epoch after it.
+            and selection, wherever configured, begin with the first epoch after it, and with the
+            last at the latest. In a run of one epoch a method may begin, and no selection.
         method: config of another method than SAM, instead of ``rho``.
         selection: config of another selection (or a selection), instead of ``alpha`` and the rest.
         loss_modules: names of the modules that compute the loss of each sample, where the hook
             brings the method and finding them is not good enough.
         exact_resume: bring an :class:`~ausam_core.mmengine.ExactResumeHook`, so that a resumed run
-            equals one that never stopped.
+            by epochs equals one that never stopped.
 
     Raises:
         AusamError: at the start of the run, for whatever cannot be supported, by name.
@@ -113,7 +116,7 @@ class AUSAMHook(Hook):
         self._exchange = Exchange()
         self._active = False
         self._warned = self._checked = False
-        self._log_interval = 50
+        self._logger = LoggerHook(50)
         self._last_time = 0.0
         self._images = self._trained = 0
         # Built early, so that a wrong setting stops the run before anything is made.
@@ -143,7 +146,9 @@ class AUSAMHook(Hook):
         check_runner(runner)
         if runner.optim_wrapper is None or isinstance(runner.optim_wrapper, dict):
             return  # a validation or a test: nothing will be trained
+        check_alone(runner.hooks, self)
         loader = runner.train_loop.dataloader
+        check_dataset(loader.dataset)
         sampler = loader.batch_sampler
         own_wrapper = isinstance(runner.optim_wrapper, SAMOptimWrapper)
         own_sampler = isinstance(sampler, SelectiveBatchSampler)
@@ -179,9 +184,7 @@ class AUSAMHook(Hook):
             start=self._start,
         )
         self._wrapper.exchange_with(self._exchange)
-        self._log_interval = next(
-            (h.interval for h in runner.hooks if isinstance(h, LoggerHook)), 50
-        )
+        self._logger = next((h for h in runner.hooks if isinstance(h, LoggerHook)), LoggerHook(50))
         if self._exact_resume and not any(isinstance(h, ExactResumeHook) for h in runner.hooks):
             # After this hook, so that the call that is under way reaches it.
             runner.register_hook(ExactResumeHook())
@@ -216,7 +219,7 @@ class AUSAMHook(Hook):
             size = batch_length(data_batch) or 0
             self._images, self._trained = self._images + size, self._trained + size
         # On the CPU looking costs nothing; on a device it is done where the log waits anyway.
-        logs = self.every_n_inner_iters(batch_idx, self._log_interval)
+        logs = self._is_logged(runner, batch_idx)
         if logs or (result.finite.device.type == "cpu" and not result.finite):
             self._wrapper.method.check()
         if logs or not self._checked:
@@ -289,6 +292,12 @@ class AUSAMHook(Hook):
         if self._given.get("alpha") == 1:
             return dict(type="AllSamples")
         return dict(type="GradientNormSelection", **self._given)
+
+    def _is_logged(self, runner: Runner, batch_idx: int) -> bool:
+        """Whether LoggerHook writes at this iteration."""
+        interval, batches = self._logger.interval, len(runner.train_loop.dataloader)
+        last = batch_idx + 1 == batches and (not self._logger.ignore_last or batches <= interval)
+        return last or self.every_n_inner_iters(batch_idx, interval)
 
     def _log(self, runner: Runner) -> None:
         """Few scalars, at the iterations at which LoggerHook reads its own."""

@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor, nn
 
-from ausam_core.batch_parts import call_length, part_of_call
+from ausam_core.batch_parts import call_length, part_of_call, tensors_in
 from ausam_core.errors import AusamError
 from ausam_core.losses import ForwardRecord, mean_loss
-from ausam_core.methods import Method
+from ausam_core.methods import Base, Method
 from ausam_core.mmengine.exchange import Exchange
 from ausam_core.passes import in_second_pass, weights_of_pass
 from ausam_core.per_sample_loss import PerSampleLossRecorder
@@ -48,13 +48,17 @@ class ModelCall:
         inner: Any = model.module if is_model_wrapper(model) else model
         self.inner = inner
         self.random_state: RandomState | None = None
+        #: Whether what runs now is a step's; a model may compute its loss for others too.
+        self.in_step = False
         self._context = context
+        self._versions: list[int] = []
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._vector: Tensor | None = None
         self._gave_vector = False
         # How many samples the pass that is running sees, where its arguments tell.
         self._present: int | None = None
         self._total: Tensor | None = None
+        _check_train_step(inner, method)
         records = exchange.wants_losses or method.needs_losses
         self._recorder = PerSampleLossRecorder(inner, loss_modules) if records else None
         self._errors = SampleErrorRecorder(inner) if exchange.wants_errors else None
@@ -73,8 +77,13 @@ class ModelCall:
         if self._call is None:
             raise AusamError(
                 f"{type(self.inner).__name__} computed its loss without a forward call in "
-                "mode='loss', so its second pass cannot be run; models that override train_step "
-                "are not supported"
+                "mode='loss' within optim_wrapper.optim_context(model), so its second pass cannot "
+                "be run; compute it there"
+            )
+        if self._versions != _versions(self._call):
+            raise AusamError(
+                f"{type(self.inner).__name__} changed the batch in place in its forward, so a "
+                "second pass would see another; let it make copies (x = x * s for x.mul_(s))"
             )
         args, kwargs = self._part(subset)
         with self._context(self.model):
@@ -133,12 +142,13 @@ class ModelCall:
     def _keep_call(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if kwargs.get("mode") != "loss" or not module.training:
+        if kwargs.get("mode") != "loss" or not module.training or not self.in_step:
             return None
         first = not in_second_pass()
         subset = None
         if first and not self.method.running:
             self._call = (args, kwargs)
+            self._versions = _versions(self._call)
             self.method.get_ready()
             if self.method.replay_random_state:
                 self.random_state = RandomState.capture()
@@ -155,7 +165,7 @@ class ModelCall:
         """Use the loss of each sample where the model returns one; parse_losses averages it."""
         self._vector = None
         wanted = self._recorder is not None or self.exchange.batch is not None
-        if not (wanted and module.training and isinstance(output, dict)):
+        if not (wanted and self.in_step and module.training and isinstance(output, dict)):
             return
         losses = [v for k, v in output.items() if "loss" in k]
         # One value is the loss of a single sample, and of several one that is reduced.
@@ -164,3 +174,18 @@ class ModelCall:
         if losses and all(vectors):
             if len({len(v) for v in losses}) == 1:
                 self._vector = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
+
+
+def _versions(call: Any) -> list[int]:
+    """How often each tensor of a call has been changed in place."""
+    return [t._version for t in tensors_in(call) if not t.is_inference()]
+
+
+def _check_train_step(model: Any, method: Method) -> None:
+    """Refuse a model that adds to its loss where a second pass does not come by."""
+    own = getattr(type(model), "train_step", None)
+    if own is not None and own is not BaseModel.train_step and type(method) is not Base:
+        raise AusamError(
+            f"{type(model).__name__} has a train_step of its own, and a second pass runs forward "
+            "in mode='loss' alone; compute the whole loss there, and leave train_step to BaseModel"
+        )

@@ -46,12 +46,13 @@ class MethodRun:
         # Of a checkpoint that was loaded before the model was met.
         self.state: dict[str, Any] | None = None
 
-    def meet(self, wrapper: SAMOptimWrapper, model: nn.Module, steps: int) -> None:
+    def meet(self, wrapper: SAMOptimWrapper, model: nn.Module, done: int, steps: int) -> None:
         """Build the method around the model.
 
         Args:
             wrapper: whose method this is.
             model: the model, possibly wrapped.
+            done: updates that were made before, as by a run without a method that is resumed.
             steps: updates of the run.
         """
         config = dict(self.config)
@@ -61,6 +62,7 @@ class MethodRun:
         self.method = build_method(config, wrapper.optimizer, model, scaler=scaler)
         # Where nobody tells the epochs each step is one: a share of the run is one of its steps.
         self.method.begin_run(self.exchange.epochs or max(steps, 1), max(steps, 1))
+        self.method.updates = done
         if self.state is not None:
             self.method.load_run_state(self.state)
         self.call = ModelCall(
@@ -125,7 +127,10 @@ class SAMOptimWrapper(OptimWrapper):
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         super().initialize_count_status(model, init_counts, max_counts)
         if self.method_run.method is None:
-            self.method_run.meet(self, model, math.ceil(max_counts / self._accumulative_counts))
+            batches = self._accumulative_counts
+            self.method_run.meet(
+                self, model, init_counts // batches, math.ceil(max_counts / batches)
+            )
 
     @torch.compiler.disable
     def update_params(
@@ -161,13 +166,19 @@ class SAMOptimWrapper(OptimWrapper):
         looks = method is not None and not method.running and method.looks_first
         averaging = without_averaging(model) if local else nullcontext()
         graph = torch.no_grad() if looks else nullcontext()
+        call = self.method_run.call
         try:
+            if call is not None:
+                call.in_step = True
             with averaging, graph, super().optim_context(model):
                 yield
         except BaseException:
             if method is not None and not method.running:
                 method.abandon()  # pass 1 did not come to its end
             raise
+        finally:
+            if call is not None:
+                call.in_step = False
 
     def check_losses(self) -> bool:
         """Hold the recorded losses against the loss that is differentiated; waits for the device.

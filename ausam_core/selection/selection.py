@@ -31,7 +31,8 @@ class Selection(ABC):
             with the first epoch after it. Needs :meth:`begin_run`.
 
     Attributes:
-        needs_losses: whether :meth:`record` needs the loss of each sample.
+        needs_losses: whether :meth:`record` needs the loss of each sample; where a class has a
+            ``record`` of its own and does not say, it does.
         process_group: the ranks that share what is learned; None is all of them. Set by the
             sampler.
         epochs: epochs of the run; None until :meth:`begin_run`.
@@ -41,6 +42,12 @@ class Selection(ABC):
     process_group: Any = None
     epochs: int | None = None
     start: float = 0.0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        said = any("needs_losses" in vars(c) for c in cls.__mro__ if c is not Selection)
+        if "record" in vars(cls) and not said:
+            cls.needs_losses = True  # nothing else would tell that it learns from nothing
 
     def __init__(self, start: float = 0.0) -> None:
         self.start = check_start(start)

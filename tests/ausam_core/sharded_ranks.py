@@ -51,6 +51,31 @@ CASES = {
     "LookSAM accumulated": ("LookSAM", dict(k=2), dict(accumulate=2)),
     "SAM with Adam": ("SAM", {}, dict(optimizer="Adam")),
 }
+#: saved after five steps; in the middle of an accumulation there is a gradient, which nobody saves
+RESUMED = [case for case, (_, _, training) in CASES.items() if "accumulate" not in training]
+
+
+def evaluate(model):
+    """The root keeps the parameters of its own afterwards."""
+    model.eval()
+    with torch.no_grad():
+        model(X[:2])
+    model.train()
+
+
+#: how fully_shard comes to hold whole parameters, or to leave a backward pass unfinished: called
+#: before each batch, with whether it is the last of its update
+HELD = {
+    "never resharded": lambda model, last: model.set_reshard_after_backward(False),
+    "resharded at the last": lambda model, last: model.set_reshard_after_backward(last),
+    "evaluated": lambda model, last: evaluate(model),
+    "gathered by hand": lambda model, last: model.unshard(),
+    "unfinished": lambda model, last: model.set_is_last_backward(last),
+}
+HELD_CASES = [
+    *("SAM", "ASAM", "SAM excluded", "LookSAM", "MESA", "MSAM"),
+    *("SAM accumulated", "LookSAM accumulated"),
+]
 
 
 def network():
@@ -67,6 +92,14 @@ def shard(model, policy=None):
     return fully_shard(model, **settings)
 
 
+def shard_but_the_first(model):
+    """The first layer is the root's own."""
+    for layer in list(model)[1:]:
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer)
+    return fully_shard(model)
+
+
 def optimizer_of(model, kind="SGD"):
     if kind == "Adam":
         return torch.optim.Adam(model.parameters(), lr=0.01)
@@ -80,7 +113,7 @@ def build(case, wrap=shard):
     return model, getattr(ausam_core, name)(optimizer, model, **settings)
 
 
-def steps_of(model, method, steps, part, accumulate=1, **_):
+def steps_of(model, method, steps, part, accumulate=1, before=None, **_):
     """Train on the given steps; of each batch this process takes ``part``."""
     result = None
     for step in steps:
@@ -92,8 +125,11 @@ def steps_of(model, method, steps, part, accumulate=1, **_):
             losses = F.cross_entropy(outputs, Y[planned.indices][subset], reduction="none")
             return ForwardRecord(losses.mean(), losses, outputs)
 
+        last = (step + 1) % accumulate == 0
+        if before is not None:
+            before(model, last)
         result = method.accumulate(closure, batch=planned, factor=1 / accumulate)
-        if (step + 1) % accumulate == 0:
+        if last:
             method.update()
     return result
 
@@ -131,6 +167,16 @@ def train(case):
         "parameters": sum(p.numel() for p in model.parameters()),
         "own": sum(local(p).numel() for p in model.parameters()),
     }
+
+
+def held(case, how):
+    """Train where parameters stay whole, or gradients on their way, between the passes."""
+    # Only parts below the root are gathered ahead; only the root keeps its own after a forward.
+    model, method = build(case, wrap=shard if how == "unfinished" else shard_but_the_first)
+    steps_of(model, method, range(STEPS), own_part(), before=HELD[how], **CASES[case][2])
+    evaluate(model)  # a checkpoint is of shards all the same
+    kept = method.method_state().get("average", [])
+    return {"weights": weights(model), "saved": [list(t.shape) for t in kept]}
 
 
 def ausam(wrap):
@@ -201,6 +247,7 @@ def save(case, folder):
     """Half of a run, to a checkpoint of shards."""
     model, method = build(case)
     steps_of(model, method, range(STEPS // 2), own_part())
+    method.end_epoch()
     dcp.save(state_of(model, method), checkpoint_id=folder)
 
 
@@ -249,10 +296,13 @@ def main():
         found["bf16"] = bf16()
         found["tensor parallel"] = tensor_parallel()
         found["unsynchronised"] = unsynchronised()
-        for case in ("SAM", "LookSAM", "MESA"):
+        for case in HELD_CASES:
+            found[case]["held"] = {how: held(case, how) for how in HELD}
+        for case in RESUMED:
             save(case, folder / f"checkpoint-{case}")
+            found[case].update(resume(case, folder / f"checkpoint-{case}"))
     else:
-        for case in ("SAM", "LookSAM", "MESA"):
+        for case in RESUMED:
             found[case] = resume(case, folder / f"checkpoint-{case}")
     world = dist.get_world_size()
     with open(os.path.join(folder, f"{task}-{world}-{dist.get_rank()}.json"), "w") as file:

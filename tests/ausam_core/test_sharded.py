@@ -21,6 +21,12 @@ CASES = [
     *("Base", "SAM", "ASAM", "SAM excluded", "GSAM", "LookSAM", "ESAM", "AESAM", "VSAM", "SAF"),
     *("MESA", "MSAM", "SAM clipped", "SAM accumulated", "LookSAM accumulated", "SAM with Adam"),
 ]
+RESUMED = [case for case in CASES if "accumulated" not in case]
+HELD = "never resharded", "resharded at the last", "evaluated", "gathered by hand", "unfinished"
+HELD_CASES = [
+    *("SAM", "ASAM", "SAM excluded", "LookSAM", "MESA", "MSAM"),
+    *("SAM accumulated", "LookSAM accumulated"),
+]
 
 
 def torchrun(task, ranks, folder):
@@ -102,6 +108,20 @@ def test_what_chooses_in_the_batch_does_so_on_shards_as_under_ddp(ranks, case):
         assert distance(rank[case]["sharded"], rank[case]["DDP"]) < 1e-6
 
 
+@pytest.mark.parametrize("how", HELD)
+@pytest.mark.parametrize("case", HELD_CASES)
+def test_parameters_that_stay_whole_are_gathered_again_once_shards_move(ranks, case, how):
+    """Else pass 2 would see the weights of pass 1, and learn nothing of the perturbation."""
+    for rank in ranks:
+        assert distance(rank[case]["held"][how]["weights"], rank[case]["alone"]) < 1e-6
+
+
+def test_what_mesa_saves_after_an_evaluation_is_of_shards(two):
+    whole = [[9, 6], [9], [9, 9], [3, 9], [3]]
+    for found in two[0]["MESA"]["held"].values():
+        assert found["saved"] == whole
+
+
 def test_a_bf16_policy_trains_and_sees_the_perturbation(two):
     assert all(math.isfinite(w) for w in two[0]["bf16"]["weights"])
     assert all(d > 0.01 for d in two[0]["bf16"]["difference"])
@@ -117,25 +137,31 @@ def test_a_gradient_that_is_not_reduced_is_refused(two):
     assert "set_requires_gradient_sync on" in two[0]["unsynchronised"]
 
 
-@pytest.mark.parametrize("case", ["SAM", "LookSAM", "MESA"])
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_run_goes_on_from_its_shards_to_the_bit(ranks, case):
+    for rank in ranks:
+        assert rank[case]["resumed"] == rank[case]["sharded"]
+
+
+@pytest.mark.parametrize("case", RESUMED)
 def test_a_run_goes_on_from_its_shards_on_another_number_of_ranks(two, folder, case):
-    resumed = resume_on_one(folder)
+    (resumed,) = resume_on(1, folder)
     assert distance(resumed[case]["resumed"], two[0][case]["alone"]) < 1e-6
     assert resumed[case]["updates"] == 10
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["SAM", "LookSAM", "MESA"])
+@pytest.mark.parametrize("case", RESUMED)
 def test_a_run_of_two_ranks_goes_on_with_four(two, folder, case):
-    for rank in torchrun("resume", 4, folder):
+    for rank in resume_on(4, folder):
         assert distance(rank[case]["resumed"], two[0][case]["alone"]) < 1e-6
 
 
 _RESUMED = {}
 
 
-def resume_on_one(folder):
+def resume_on(ranks, folder):
     """Once for all cases."""
-    if folder not in _RESUMED:
-        _RESUMED[folder] = torchrun("resume", 1, folder)[0]
-    return _RESUMED[folder]
+    if (ranks, folder) not in _RESUMED:
+        _RESUMED[ranks, folder] = torchrun("resume", ranks, folder)
+    return _RESUMED[ranks, folder]

@@ -25,9 +25,9 @@ class BatchNormLastHook(Hook):
         start: share of the epochs, in [0, 1), in which everything trains.
 
     Raises:
-        AusamError: for a share outside [0, 1); at the start of the run, for one that leaves no
-            epoch, for a network without BatchNorm and biases, and for a distributed wrapper that
-            expects a gradient of every parameter.
+        AusamError: for a share outside [0, 1); at the start of the run, for a run of one epoch, for
+            a network without BatchNorm and biases, and for a distributed wrapper that expects a
+            gradient of every parameter.
     """
 
     def __init__(self, start: float = 0.75) -> None:
@@ -37,11 +37,6 @@ class BatchNormLastHook(Hook):
         """Refuse what could not work later."""
         self._network = quantized_network(runner)
         self._first = first_epoch(self.start, runner.max_epochs)
-        if self._first >= runner.max_epochs:
-            raise AusamError(
-                f"BatchNormLastHook(start={self.start:g}) leaves BatchNorm none of the run's "
-                f"{runner.max_epochs} epochs; lower start, or train for more epochs"
-            )
         model = runner.model
         if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
             raise AusamError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ausam_core import in_second_pass
+from ausam_core import AusamError, in_second_pass
 from ausam_core.mmengine import AUSAMHook
 from tests.ausam_core.mmengine.tiny import (
     HALF,
@@ -139,3 +139,32 @@ def test_el2n_scores_from_the_first_epoch_on(start, tmp_path):
     assert scores.of(torch.arange(24)).isfinite().all()
     assert scores._count.sum() == (24 + 3 * 12 if start == 0 else 2 * 24 + 2 * 12)
     assert steps[-1] == [4, 4]
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+@pytest.mark.parametrize(("epochs", "late"), [(1, 1), (2, 3), (3, 3), (4, 3), (8, 6)])
+def test_it_begins_in_the_shortest_runs_too(epochs, late, by_epoch, tmp_path):
+    """In a run of one epoch the method alone, within it; else with the last epoch at the latest."""
+    settings = {} if by_epoch else dict(train_cfg=dict(by_epoch=False, max_iters=3 * epochs))
+    hook = AUSAMHook(rho=0.1, alpha=1, start=0.75)
+    steps, _ = passes_of(tmp_path, wrapper=STOCK, hooks=[hook], epochs=epochs, **settings)
+    assert [len(step) for step in steps] == [1] * (3 * epochs - late) + [2] * late
+
+
+def test_a_selection_cannot_begin_within_an_epoch(tmp_path):
+    with pytest.raises(AusamError, match=r"start=0.75 begins between two epochs, and the run has"):
+        train(tmp_path, wrapper=STOCK, hooks=[AUSAMHook(rho=0.1, alpha=0.5, start=0.75)], epochs=1)
+
+
+@pytest.mark.parametrize("alpha", [1, 0.5])
+def test_a_run_without_a_method_goes_on_with_one(alpha, tmp_path):
+    train(tmp_path, wrapper=STOCK, epochs=3, save=True)
+    steps, _ = passes_of(
+        tmp_path,
+        wrapper=STOCK,
+        hooks=[AUSAMHook(rho=0.1, alpha=alpha, start=0.75)],
+        epochs=8,
+        resume=True,
+        load_from=str(tmp_path / "epoch_3.pth"),
+    )
+    assert [len(step) for step in steps] == [1] * 9 + [2] * 6  # epochs 3 to 5, then 6 and 7

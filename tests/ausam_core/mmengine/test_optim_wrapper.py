@@ -235,21 +235,6 @@ def test_it_says_so_when_it_has_not_met_the_model():
         wrapper.update_params(torch.zeros((), requires_grad=True))
 
 
-def test_a_model_that_computes_its_loss_elsewhere_is_refused():
-    class Own(Net):
-        def train_step(self, data, optim_wrapper):
-            loss = self.head(self.body(torch.stack(data["inputs"]))).sum()
-            optim_wrapper.update_params(loss)
-
-    model = Own()
-    wrapper = SAMOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), 0.1))
-    wrapper.initialize_count_status(model, 0, 10)
-    before = flat(model)
-    with pytest.raises(ValueError, match="override train_step"):
-        model.train_step(pseudo_collate(list(Points(4))), wrapper)
-    assert torch.equal(flat(model), before)
-
-
 def test_parameter_groups_carry_their_own_rho(tmp_path):
     """ρ by paramwise_cfg is MMEngine's affair; a group's key reaches the perturbation."""
     moved = []

@@ -85,3 +85,25 @@ def test_the_full_path_of_a_class_is_a_name_as_dumped_configs_have_it(tmp_path):
     wrapper = {**SAM, "method": dict(type="ausam_core.methods.sam.SAM", rho=0.1)}
     ours, named = (train(tmp_path, wrapper=w) for w in (wrapper, SAM))
     assert torch.equal(flat(ours.model), flat(named.model))
+
+
+class Learner(Selection):
+    """Learns from losses and does not say that it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def select(self, indices, epoch, generator):
+        return torch.arange(len(indices) // 2)
+
+    def record(self, indices, result):
+        self.seen += len(result.before)
+
+
+def test_a_selection_that_records_is_given_losses_unless_it_says_that_it_needs_none(tmp_path):
+    chosen = Learner()
+    train(tmp_path, wrapper=STOCK, hooks=[AUSAMHook(selection=chosen, rho=0.1)])
+    assert chosen.seen == 12
+    counts = type("Counts", (Learner,), dict(needs_losses=False))
+    assert Learner.needs_losses and not counts.needs_losses
