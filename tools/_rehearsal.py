@@ -30,20 +30,24 @@ class RehearsalHook(Hook):
 
     Random state, the mode of the model and the loaders are left as they were.
 
+    Attributes:
+        metrics: of that batch; None until it was scored, or where it cannot be.
+
     Raises:
         AusamError: the evaluation of one batch fails, or a name is asked for that it does not give.
     """
 
     priority = "LOWEST"  # when the model is what will be trained: loaded, resumed, calibrated
+    metrics: dict[str, Any] | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Called by MMEngine when everything is in place."""
         loop = runner.val_loop
         if type(loop) is not ValLoop or loop.dataloader.batch_sampler is None:
             return  # no evaluation, or one that this hook cannot know
-        metrics = rehearse(runner)
-        if metrics is not None:
-            check_names(runner, metrics)
+        self.metrics = rehearse(runner)
+        if self.metrics is not None:
+            check_names(runner, self.metrics)
 
 
 def rehearse(runner: Runner) -> dict[str, Any] | None:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from _common import ROOT, run_tool
-from _study.study import load_study
+from _common import ROOT, run_tool, sentence
+from _study.study import WrongStudyError, load_study
+from _study.values import seeds_of
 
 from ausam_core.errors import AusamError
 
@@ -76,19 +78,27 @@ def main(argv: list[str] | None = None) -> None:
 
         if args.workers < 1:
             raise AusamError(f"--workers must be 1 or more, found {args.workers}")
-        seeds = study.seeds if args.seeds is None else args.seeds
+        seeds = study.seeds if args.seeds is None else list(dict.fromkeys(args.seeds))
+        seeds = seeds_of("--seeds", seeds)
         run_study(study, study.chosen(args.arms), seeds, args.workers, args.work_dir)
     elif args.command == "one":
         from _study.one import end_with_parent, make_run
-        from _study.runs import alone_in
+        from _study.runs import WRONG_STUDY, alone_in
 
         if args.end_with_parent:
             end_with_parent()
         (arm,) = study.chosen([args.arm])
+        seeds_of("SEED", [args.seed])
         folder = args.work_dir / study.name / f"{arm.name}-{args.seed}"
         # The process that started it holds the lock already.
         with nullcontext() if args.end_with_parent else alone_in(study.folder):
-            make_run(study, arm, args.seed, folder)
+            try:
+                make_run(study, arm, args.seed, folder)
+            except WrongStudyError as error:
+                if not args.end_with_parent:
+                    raise
+                print(f"error: {sentence(error)}", file=sys.stderr)
+                sys.exit(WRONG_STUDY)
     elif args.command == "table":
         from _study.table import table
 

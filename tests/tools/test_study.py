@@ -42,6 +42,7 @@ def record_of(study, arm="sgd", seed=0, **given) -> Record:
         rho=0.05,
         seconds=1.0,
         versions={"torch": "2"},
+        metric=study.metric,
     )
     return Record(**{**values, **given})
 
@@ -103,6 +104,10 @@ def test_a_budget_too_small_for_an_epoch_is_refused(study):
         AusamError, match="150 sample passes, does not pay for one epoch of arm sam"
     ):
         configure(replace(study, budget=150), study.arms["sam"], 0)
+    late = replace(study.arms["late"], start=0.9)
+    with pytest.raises(AusamError, match="does not pay for the two epochs between .* of arm late"):
+        configure(replace(study, budget=150), late, 0)
+    assert configure(replace(study, budget=200), late, 0).train_cfg.max_epochs == 2
 
 
 def test_the_schedule_is_stretched_to_the_epochs_of_the_arm(tmp_path):
@@ -161,6 +166,15 @@ def test_a_record_comes_back_as_it_was(study):
     assert [path.name for path in study.folder.iterdir()] == ["sgd-0.json"]
 
 
+def test_a_record_that_does_not_say_its_metric_is_taken_as_it_is(study):
+    write_record(study, record_of(study))
+    path = path_of(study, "sgd", 0)
+    said = json.loads(path.read_text())
+    del said["metric"]
+    path.write_text(json.dumps(said))
+    assert read_records(study) == [record_of(study, metric=None)]
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 400])
 def test_a_truncated_record_is_refused_by_name(study, keep):
     write_record(study, record_of(study))
@@ -175,6 +189,12 @@ def test_a_record_of_another_configuration_is_refused_by_name(tmp_path):
     changed = load_study(write_study(tmp_path, STUDY.replace("rho=0.1", "rho=0.2")))
     with pytest.raises(AusamError, match=r"sam-0.json was made with another.*method was .*0\.1"):
         read_records(changed)
+    other = load_study(write_study(tmp_path, STUDY.replace("top1", "top5")))
+    with pytest.raises(AusamError, match="sam-0.json.*metric was accuracy/top1 and is .*/top5"):
+        read_records(other)
+    farther = load_study(write_study(tmp_path, STUDY + "rho = 0.1\n"))
+    with pytest.raises(AusamError, match="sam-0.json.*rho, at which .*, was 0.05 and is 0.1"):
+        read_records(farther)
     longer = load_study(write_study(tmp_path, STUDY.replace("4 * samples", "8 * samples")))
     with pytest.raises(AusamError, match="sam-0.json.*the config or the budget"):
         read_records(longer)
@@ -204,8 +224,8 @@ def test_only_one_run_of_a_study_is_at_work(tool, study, fails_with, command):
         ('"SAM", rho', '"SAMM", rho', "arm sam of .*there is no method 'SAMM'"),
         ("rho=0.1", "radius=0.1", "SAM has no setting radius"),
         ("alpha=0.5", "alpha=1.5", "arm late of .*alpha"),
-        ("start=0.5", "start=1.5", "start is a share in .0, 1.*found start=1.5"),
-        ("start=0.5", "times=-1", "times is above 0, found .*times=-1"),
+        ("start=0.5", "start=1.5", "start of arm late .* must be a share of the run.*found 1.5"),
+        ("start=0.5", "times=-1", "times of arm late .* above 0, found -1"),
         ('"late":', '"late one":', "arm 'late one' .* letters, digits and underscores"),
         ("samples = 100", "", "cannot be read: NameError.*samples"),
         ('metric = "accuracy/top1"', "", "does not say metric"),
@@ -230,6 +250,32 @@ def test_an_option_that_the_config_does_not_have_is_refused(study, option):
         configure(study, arm, 0)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"optim_wrapper.method.type": "SAM"}, "sets optim_wrapper.method.type, .* say method=…"),
+        ({"optim_wrapper": dict(method=SAM)}, "sets optim_wrapper.method.type, .* say method=…"),
+        ({"train_dataloader.batch_sampler": HALF}, "batch_sampler.type, .* say selection=…"),
+        ({"randomness.seed": 3}, "sets randomness.seed, .* say seeds=… of the study"),
+        ({"train_cfg.max_epochs": 3}, "sets train_cfg.max_epochs, .*times=… of the arm"),
+        ({"train_cfg.val_interval": 3}, "sets train_cfg.val_interval, .* once, at the end"),
+        ({"default_hooks.checkpoint.interval": 3}, "checkpoint.interval, .* once, at the end"),
+        ({"default_hooks": dict(checkpoint=dict(save_best="auto"))}, "checkpoint.save_best"),
+        ({"custom_hooks": [dict(type="AUSAMHook", rho=1)]}, "AUSAMHook.*say method=…"),
+    ],
+    ids=str,
+)
+def test_an_option_that_a_study_sets_itself_is_refused(study, options, says):
+    with pytest.raises(AusamError, match=says):
+        configure(study, Arm("x", options=options), 0)
+
+
+@pytest.mark.parametrize("size", [0, 2.5])
+def test_a_batch_size_that_is_none_is_refused(study, size):
+    with pytest.raises(AusamError, match=f"train_dataloader.batch_size .* found {size}"):
+        configure(study, Arm("x", options={"train_dataloader.batch_size": size}), 0)
+
+
 def test_an_option_is_entered(study):
     arm = Arm("x", options={"model.net.width": 8, "param_scheduler.0.type": "ConstantLR"})
     cfg = configure(study, arm, 0)
@@ -242,6 +288,10 @@ def test_an_option_is_entered(study):
         (["run", "nowhere.py"], "study not found"),
         (["run", "STUDY", "--arms", "adam"], "no arm adam; it has sgd, sam, late"),
         (["run", "STUDY", "--workers", "0"], "--workers must be 1 or more"),
+        (["run", "STUDY", "--seeds", "0", "-1"], "--seeds must be a whole number of 0 or more"),
+        (["one", "STUDY", "sgd", "-1"], "SEED must be a whole number of 0 or more"),
+        (["plot", "STUDY", "--out", "a.foo"], "the picture a.foo is of no kind that can be drawn"),
+        (["report", "--out", "/proc/a/page.md"], "the page /proc/a/page.md cannot be written"),
         (["table", "STUDY"], "holds no records yet"),
         (["plot", "STUDY"], "holds no records yet"),
     ],

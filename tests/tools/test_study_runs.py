@@ -90,10 +90,14 @@ def test_runs_end_with_the_process_that_counts_them(tmp_path):
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_made(tmp_path):
-    wrong = STUDY.replace('label="SAM", method=sam', 'label="SAM", method=dict(sam, rho=-1)')
+    options = 'options={"optim_wrapper.optimizer.lr": -1.0}'
+    wrong = STUDY.replace('label="SAM", method=sam', f'label="SAM", method=sam, {options}')
     done = run(write_study(tmp_path, wrong), "--seeds", "0")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: 1 of 3 runs failed (sam-0): ") and "rho" in done.stderr
+    assert (
+        done.stderr.startswith("error: 1 of 3 runs failed (sam-0): ")
+        and "learning rate" in done.stderr
+    )
     assert sorted(records(tmp_path / "tiny.py")) == ["late-0.json", "sgd-0.json"]
 
 
@@ -104,11 +108,19 @@ def test_a_run_that_fails_is_named_and_the_others_are_made(tmp_path):
         ("accuracy/top1", "accuracy/top2", "asks for the metric accuracy/top2, but .* gives"),
     ],
 )
-def test_a_study_that_is_wrong_about_its_config_leaves_no_record(tmp_path, before, after, says):
-    done = run(write_study(tmp_path, STUDY.replace(before, after)), "--arms", "sgd", "--seeds", "0")
+def test_a_study_that_is_wrong_about_its_config_trains_nothing(tmp_path, before, after, says):
+    done = run(write_study(tmp_path, STUDY.replace(before, after)), "--workers", "1")
     assert done.returncode == 2
-    assert re.search(says, done.stderr)
+    assert re.search(says, done.stderr) and "no other run is made" in done.stderr
     assert not records(tmp_path / "tiny.py")
+    assert [log.name for log in (tmp_path / "work/tiny").glob("*.log")] == ["sgd-0.log"]
+    assert not list((tmp_path / "work/tiny/sgd-0").glob("*.pth"))
+
+
+def test_a_seed_that_is_named_twice_is_run_once(tmp_path):
+    done = run(write_study(tmp_path), "--arms", "sgd", "sgd", "--seeds", "0", "0")
+    assert done.returncode == 0 and "1 runs, 1 missing" in done.stdout, done.stderr
+    assert list(records(tmp_path / "tiny.py")) == ["sgd-0.json"]
 
 
 def _children(pid: int) -> list[str]:

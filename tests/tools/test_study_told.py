@@ -4,6 +4,8 @@ import math
 import random
 import re
 import statistics
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from _study.plot import draw_frontier
@@ -12,6 +14,7 @@ from _study.report import report, write_report
 from _study.statistics import _T, Estimate, by_arm, difference, estimate
 from _study.study import load_study
 from _study.table import table
+from matplotlib.axes import Axes
 from PIL import Image
 
 from ausam_core.errors import AusamError
@@ -61,6 +64,25 @@ def test_a_difference_is_paired_over_the_seeds_that_both_have(study):
     assert difference({0: records[0]}, {1: records[1]}) is None
 
 
+@pytest.fixture
+def bars(monkeypatch):
+    """What a picture is drawn of: the widths of its bars, and its words."""
+    seen = SimpleNamespace(spans=[], texts=[])
+    plot, text = Axes.plot, Axes.text
+
+    def plotted(axes, x, *args, **kwargs):
+        seen.spans.append(x[1] - x[0])
+        return plot(axes, x, *args, **kwargs)
+
+    def written(axes, x, y, words, *args, **kwargs):
+        seen.texts.append(words)
+        return text(axes, x, y, words, *args, **kwargs)
+
+    monkeypatch.setattr(Axes, "plot", plotted)
+    monkeypatch.setattr(Axes, "text", written)
+    return seen
+
+
 def fill(study, arm: str, scores: list[float], **given) -> None:
     for seed, score in enumerate(scores):
         write_record(study, record_of(study, arm, seed, score=score, **given))
@@ -93,6 +115,36 @@ def test_the_table_says_over_how_many_seeds_a_difference_is_where_it_is_fewer(st
     fill(study, "sam", [52.0, 53.1, 53.9])
     (row,) = [line for line in table(study).splitlines() if line.startswith("| SAM |")]
     assert "(n = 2)" in row
+
+
+def test_what_was_not_spent_as_budgeted_is_shown_so(study, bars):
+    fill(study, "sgd", [50.0, 51.0, 52.0])
+    fill(study, "sam", [52.0, 53.1, 53.9], passes=650.0)
+    # As near to 400 as whole epochs of 200 can come.
+    fill(study, "late", [52.0, 53.1, 53.9], passes=450.0)
+    rows = {line.split("|")[1].strip(): line for line in table(study).splitlines()}
+    assert rows["SAM"].startswith("| SAM | **1.625, not 1** |")
+    assert rows["SGD"].startswith("| SGD | 1.00 |")
+    assert rows["AUSAM, late"].startswith("| AUSAM, late | 1.12 |")
+    draw_frontier(study)
+    titles = [text for text in bars.texts if text.startswith("at ")]
+    assert titles == ["at equal cost", "at 1.625 times the cost"]
+
+
+@pytest.mark.parametrize(("common", "drawn"), [(2, 0), (3, 1)])
+def test_a_bar_is_over_three_common_seeds_or_none(study, bars, common, drawn):
+    fill(study, "sgd", [50.0, 51.0, 53.0][:common])
+    fill(study, "sam", [52.0, 53.1, 53.9])
+    draw_frontier(study)
+    assert len(bars.spans) == drawn
+
+
+def test_a_picture_that_cannot_be_written_is_one_sentence(study):
+    fill(study, "sgd", [50.0])
+    with pytest.raises(AusamError, match="the picture /proc/a/b.png cannot be written"):
+        draw_frontier(study, Path("/proc/a/b.png"))
+    with pytest.raises(AusamError, match="the picture .*tiny is of no kind .* end its name in"):
+        draw_frontier(study, study.folder)
 
 
 @pytest.mark.parametrize("arms", [["sgd"], ["sam"], ["sgd", "sam", "late"]], ids=len)

@@ -6,11 +6,10 @@ is counted by its method and stands in its record; here it is known beforehand.
 
 from __future__ import annotations
 
-import math
-
 from _study.study import Arm, Study
 from ausam_core.batch import number_kept
 from ausam_core.errors import AusamError
+from ausam_core.schedule import first_epoch
 
 _KEEPS_A_SHARE = ("UniformSelection", "GradientNormSelection", "EL2NSelection")
 
@@ -43,7 +42,7 @@ def passes_of_run(arm: Arm, samples: int, batch_size: int, epochs: int) -> float
     Raises:
         AusamError: for a method or selection whose cost is not known before it runs.
     """
-    first = math.ceil(arm.start * epochs - 1e-9)
+    first = first_epoch(arm.start, epochs)
     if arm.cost is not None:
         return first * samples + (epochs - first) * arm.cost * samples
     batches = [batch_size] * (samples // batch_size)
@@ -61,6 +60,11 @@ def passes_of_run(arm: Arm, samples: int, batch_size: int, epochs: int) -> float
     return first * samples + blind * whole + (epochs - first - blind) * chosen
 
 
+def fewest_epochs(arm: Arm) -> int:
+    """A late start lies between two epochs, and so needs two."""
+    return 2 if arm.start else 1
+
+
 def _unknown(arm: Arm, what: str, kind: object) -> AusamError:
     return AusamError(
         f"arm {arm.name}: what a step with the {what} {kind} costs is not known before it runs; "
@@ -72,19 +76,21 @@ def epochs_for(study: Study, arm: Arm, batch_size: int) -> int:
     """The number of epochs whose passes come nearest to the arm's budget.
 
     Raises:
-        AusamError: where the budget does not pay for one epoch.
+        AusamError: where the budget does not pay for one epoch, or for the two of a late start.
     """
     budget = study.budget * arm.times
 
     def cost(epochs: int) -> float:
         return passes_of_run(arm, study.samples, batch_size, epochs)
 
-    if cost(1) > budget * (1 + 1e-9):
+    low = fewest_epochs(arm)
+    if cost(low) > budget * (1 + 1e-9):
+        fewest = "one epoch" if low == 1 else "the two epochs between which a start lies"
         raise AusamError(
-            f"the budget of {study.path}, {budget:,.0f} sample passes, does not pay for one epoch "
-            f"of arm {arm.name}, which costs {cost(1):,.0f}"
+            f"the budget of {study.path}, {budget:,.0f} sample passes, does not pay for {fewest} "
+            f"of arm {arm.name}, which cost{'s' if low == 1 else ''} {cost(low):,.0f}"
         )
-    low, high = 1, 2
+    high = low + 1
     while cost(high) <= budget:
         low, high = high, 2 * high
     while high - low > 1:

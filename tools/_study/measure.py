@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import mmengine
@@ -12,11 +13,13 @@ import torch
 from _analyze.sharpness import sharpness
 from _analyze.view import TrainingView
 from _analyze.weights import perturbed_parameters
+from _rehearsal import RehearsalHook
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import ausam_core
+from _study.study import Study, WrongStudyError
 from ausam_core.mmengine import AUSAMHook
 
 _BATCH, _BATCHES = 128, 8  # sharpness is of the first 1,024 training samples
@@ -24,17 +27,45 @@ _BATCH, _BATCHES = 128, 8  # sharpness is of the first 1,024 training samples
 
 class ResultHook(Hook):
     """Keeps the metrics of the last evaluation, and counts wrong labels among the samples that were
-    chosen."""
+    chosen.
+
+    Args:
+        study: what it says of samples and metric is held against the run before the first step.
+
+    Raises:
+        WrongStudyError: where the two differ.
+    """
 
     priority = "LOWEST"
 
-    def __init__(self) -> None:
+    def __init__(self, study: Study) -> None:
         self.metrics: dict[str, float] = {}
+        self._study = study
         self._chosen = self._wrong = 0
 
     def before_run(self, runner: Runner) -> None:
-        self._labels_wrong = getattr(runner.train_loop.dataloader.dataset, "wrong", None)
+        dataset = runner.train_loop.dataloader.dataset
+        if len(dataset) != self._study.samples:
+            raise WrongStudyError(
+                f"{self._study.path} says samples = {self._study.samples}, but "
+                f"{self._study.config} trains {len(dataset)}; budgets would not be equal"
+            )
+        self._labels_wrong = getattr(dataset, "wrong", None)
         self._ausam = next(hook for hook in runner.hooks if isinstance(hook, AUSAMHook))
+
+    def before_train(self, runner: Runner) -> None:
+        """Called after the rehearsal, which was registered first."""
+        rehearsal = next((h for h in runner.hooks if isinstance(h, RehearsalHook)), None)
+        if rehearsal is not None and rehearsal.metrics is not None:
+            self.check_metric(rehearsal.metrics)
+
+    def check_metric(self, metrics: Mapping[str, Any]) -> None:
+        """Refuse an evaluation without the study's metric."""
+        if self._study.metric not in metrics:
+            raise WrongStudyError(
+                f"{self._study.path} asks for the metric {self._study.metric}, but "
+                f"{self._study.config} gives {', '.join(metrics) or 'none'}"
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -14,7 +14,6 @@ from _study.config import configure, digest_of
 from _study.measure import ResultHook, at_the_end, passes_spent, versions
 from _study.record import Record, write_record
 from _study.study import Arm, Study
-from ausam_core.errors import AusamError
 
 
 def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
@@ -25,8 +24,9 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
         work_dir: folder for log and checkpoint; what lies there is removed.
 
     Raises:
-        AusamError: for whatever tools/train.py refuses, and where the study is wrong about the
-            number of training samples or the metric.
+        AusamError: for whatever tools/train.py refuses.
+        WrongStudyError: where the study is wrong about the number of training samples or the
+            metric; before the first step, if one batch of evaluation can be scored.
     """
     started = time.monotonic()
     cfg = configure(study, arm, seed)
@@ -35,20 +35,10 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
     work_dir.mkdir(parents=True)
     cfg.dump(work_dir / "config.py")
     runner = train.make_runner([str(work_dir / "config.py"), "--work-dir", str(work_dir)])
-    result_hook = ResultHook()
+    result_hook = ResultHook(study)
     runner.register_hook(result_hook)
     runner.train()
-    found = len(runner.train_dataloader.dataset)
-    if found != study.samples:
-        raise AusamError(
-            f"{study.path} says samples = {study.samples}, but {study.config} trains {found}; "
-            "budgets would not be equal"
-        )
-    if study.metric not in result_hook.metrics:
-        raise AusamError(
-            f"{study.path} asks for the metric {study.metric}, but {study.config} gives "
-            f"{', '.join(result_hook.metrics) or 'none'}"
-        )
+    result_hook.check_metric(result_hook.metrics)
     record = Record(
         arm=arm.name,
         seed=seed,
@@ -61,6 +51,7 @@ def make_run(study: Study, arm: Arm, seed: int, work_dir: Path) -> Record:
         seconds=round(time.monotonic() - started, 1),
         versions=versions(),
         more=result_hook.more,
+        metric=study.metric,
     )
     write_record(study, record)
     return record

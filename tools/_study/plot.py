@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +11,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 
 from _study.record import Record, read_records
+from _study.spent import costs
 from _study.statistics import by_arm, difference, estimate
 from _study.study import Arm, Study
 from _study.table import ordered
@@ -25,7 +26,8 @@ _KINDS = {
     "sharpness-aware all the way": "#1c7ed6",
     "sharpness-aware late in the run": "#e8590c",
 }
-# Over two seeds an interval is twelve times their spread: it would say nothing and rule the scale.
+# Over two common seeds an interval is twelve times their spread: it would say nothing and rule the
+# scale.
 _BARS_FROM = 3
 _TEXT, _MUTED, _BAND = "#1f2329", "#6b7280", "#f4f5f7"
 
@@ -46,8 +48,11 @@ def draw_frontier(study: Study, out: Path | None = None) -> Path:
         Where it is.
 
     Raises:
-        AusamError: where there are no records, or some that do not belong.
+        AusamError: where there are no records, or some that do not belong, and where the picture
+            cannot be written.
     """
+    out = out or study.folder / "frontier.png"
+    _check_kind(out)
     found = by_arm(read_records(study))
     if not found:
         raise AusamError(
@@ -55,17 +60,29 @@ def draw_frontier(study: Study, out: Path | None = None) -> Path:
             "them"
         )
     base = next((name for name in study.references if name in found), None)
-    names = ordered(study, found)
-    figure, axes = plt.subplots(figsize=(9.6, 1.9 + 0.34 * (len(names) + _bands(study, names))))
-    heights = _heights(study, names)
+    cost = costs(study, found)
+    names = ordered(cost, found)
+    figure, axes = plt.subplots(figsize=(9.6, 1.9 + 0.34 * (len(names) + len({*cost.values()}))))
+    heights = _heights(cost, names)
     for name in names:
         _row(axes, heights[name], study.arms[name], found[name], base and found[base])
-    _decorate(axes, study, names, heights, found, base)
-    out = out or study.folder / "frontier.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=160, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
+    _decorate(axes, study, cost, heights, found, base)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=160, bbox_inches="tight", facecolor="white")
+    except OSError as error:
+        raise AusamError(f"the picture {out} cannot be written: {error}; name another") from error
+    finally:
+        plt.close(figure)
     return out
+
+
+def _check_kind(out: Path) -> None:
+    kinds = FigureCanvasAgg.get_supported_filetypes()
+    if out.suffix.lower().lstrip(".") not in kinds:
+        raise AusamError(
+            f"the picture {out} is of no kind that can be drawn; end its name in .png, .svg or .pdf"
+        )
 
 
 def _kind(arm: Arm) -> str:
@@ -78,16 +95,12 @@ def _mean(runs: Runs) -> float:
     return statistics.mean(record.score for record in runs.values())
 
 
-def _bands(study: Study, names: list[str]) -> int:
-    return len({study.arms[name].times for name in names})
-
-
-def _heights(study: Study, names: list[str]) -> dict[str, float]:
+def _heights(cost: Mapping[str, float], names: list[str]) -> dict[str, float]:
     """Where each row is, with a row between two bands for the title of the band."""
-    heights, y, times = {}, 0.0, None
+    heights, y, last = {}, 0.0, None
     for name in names:
-        if study.arms[name].times != times:
-            times, y = study.arms[name].times, y - 1
+        if cost[name] != last:
+            last, y = cost[name], y - 1
         heights[name] = y
         y -= 1
     return heights
@@ -96,12 +109,13 @@ def _heights(study: Study, names: list[str]) -> dict[str, float]:
 def _row(axes: Axes, y: float, arm: Arm, runs: Runs, base: Runs | None) -> None:
     colour = _KINDS[_kind(arm)]
     scores = [record.score for record in runs.values()]
-    mean, half = _mean(runs), math.inf
-    if base is not None and base is not runs and (found := difference(runs, base)) is not None:
+    mean, found = _mean(runs), None
+    if base is None:
+        found = estimate(scores)
+    elif base is not runs:
+        found = difference(runs, base)
+    if found is not None and found.n >= _BARS_FROM:
         half = found.half
-    elif base is None:
-        half = estimate(scores).half
-    if math.isfinite(half) and len(runs) >= _BARS_FROM:
         axes.plot([mean - half, mean + half], [y, y], color=colour, lw=2.2, alpha=0.55, zorder=2)
     axes.scatter(scores, [y] * len(scores), s=13, color=colour, alpha=0.35, lw=0, zorder=3)
     axes.scatter([mean], [y], s=58, color=colour, edgecolor="white", lw=1.1, zorder=4)
@@ -113,27 +127,28 @@ def _row(axes: Axes, y: float, arm: Arm, runs: Runs, base: Runs | None) -> None:
 def _decorate(
     axes: Axes,
     study: Study,
-    names: list[str],
+    cost: Mapping[str, float],
     heights: Mapping[str, float],
     found: Mapping[str, Runs],
     base: str | None,
 ) -> None:
-    axes.set_yticks([heights[n] for n in names], [study.arms[n].label for n in names], color=_TEXT)
+    labels = [study.arms[name].label for name in heights]
+    axes.set_yticks(list(heights.values()), labels, color=_TEXT)
     axes.tick_params(axis="both", length=0, labelcolor=_TEXT)
     axes.set_ylim(min(heights.values()) - 0.7, 0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.grid(axis="x", color="#dfe2e6", lw=0.7)
     axes.set_axisbelow(True)
-    for times in sorted({study.arms[name].times for name in names}):
-        _band(axes, times, [heights[name] for name in names if study.arms[name].times == times])
+    for times in sorted({*cost.values()}):
+        _band(axes, times, [heights[name] for name in heights if cost[name] == times])
     # What SGD reaches, and what SAM reaches where it may cost more.
-    lines = [n for n in study.references if n in found and (n == base or study.arms[n].times != 1)]
+    lines = [n for n in study.references if n in found and (n == base or cost[n] != 1)]
     lines.sort(key=lambda name: _mean(found[name]))
     for name, side in zip(
         lines, ("center",) if len(lines) == 1 else ("right", "left"), strict=False
     ):
-        _line(axes, study.arms[name], _mean(found[name]), side)
+        _line(axes, study.arms[name], cost[name], _mean(found[name]), side)
     axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=30)
     counts = sorted({len(runs) for runs in found.values()})
     seeds = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
@@ -149,7 +164,7 @@ def _decorate(
         color=_MUTED,
         size=9.5,
     )
-    used = {_kind(study.arms[name]) for name in names}
+    used = {_kind(study.arms[name]) for name in heights}
     handles = [
         Line2D([], [], marker="o", ls="", color=colour, label=kind)
         for kind, colour in _KINDS.items()
@@ -167,13 +182,13 @@ def _band(axes: Axes, times: float, rows: list[float]) -> None:
     axes.text(0, max(rows) + 0.78, title, color=_MUTED, size=9.5, style="italic", **where)
 
 
-def _line(axes: Axes, arm: Arm, mean: float, side: str) -> None:
+def _line(axes: Axes, arm: Arm, cost: float, mean: float, side: str) -> None:
     """What an arm reaches, through all rows; its name stands on one side of the line."""
     colour = _KINDS[_kind(arm)]
     axes.axvline(
         mean, color=colour, lw=1, ls=(0, (4, 3)), zorder=1, ymax=1 - 0.45 / abs(axes.get_ylim()[0])
     )
-    label = arm.label if arm.times == 1 else f"{arm.label} (cost × {arm.times:g})"
+    label = arm.label if cost == 1 else f"{arm.label} (cost × {cost:g})"
     axes.text(mean, -0.12, label, color=colour, size=8.5, ha=side, va="top")
 
 

@@ -32,6 +32,7 @@ class Record:
         seconds: of the whole run, start and evaluation included.
         versions: of what it ran on.
         more: what only some studies measure.
+        metric: which metric the scores are; records of earlier versions do not say it.
     """
 
     arm: str
@@ -48,6 +49,7 @@ class Record:
     seconds: float
     versions: dict[str, str]
     more: dict[str, float] = field(default_factory=dict)
+    metric: str | None = None
 
 
 def path_of(study: Study, arm: str, seed: int) -> Path:
@@ -81,7 +83,7 @@ def read_record(path: Path) -> Record:
     """
     try:
         said = json.loads(path.read_text())
-        if said.keys() != {f.name for f in fields(Record)}:
+        if {"metric", *said} != {f.name for f in fields(Record)}:
             raise ValueError(f"it has {', '.join(said)}")
     except (ValueError, AttributeError) as error:
         raise AusamError(
@@ -94,8 +96,9 @@ def read_records(study: Study) -> list[Record]:
     """All records of a study, by arm and seed.
 
     Raises:
-        AusamError: for a record that is no record, of an arm that the study does not have, or of
-            another configuration than the arm has now.
+        AusamError: for a record that is no record, of an arm that the study does not have, of
+            another configuration than the arm has now, or of another metric or ρ of sharpness than
+            the study has now.
     """
     records = []
     for path in sorted(study.folder.glob("*.json")):
@@ -106,18 +109,25 @@ def read_records(study: Study) -> list[Record]:
                 f"its name says or no arm of {study.path}; delete it or put the arm back"
             )
         arm = study.arms[record.arm]
-        if record.digest != digest_of(configure(study, arm, record.seed)):
+        changed = _difference(study, arm, record)
+        if changed:
             raise AusamError(
                 f"{path} was made with another configuration than {study.path} and {study.config} "
-                f"say now ({_difference(record, arm)}); restore it, or delete the record, and the "
-                "run is made again"
+                f"say now ({changed}); restore it, or delete the record, and the run is made again"
             )
         records.append(record)
     order = list(study.arms)
     return sorted(records, key=lambda record: (order.index(record.arm), record.seed))
 
 
-def _difference(record: Record, arm: Arm) -> str:
+def _difference(study: Study, arm: Arm, record: Record) -> str | None:
+    """What is no longer as it was when the record was made; None where nothing is."""
+    if record.metric not in (None, study.metric):
+        return f"metric was {record.metric} and is {study.metric}"
+    if record.rho != study.rho:
+        return f"rho, at which sharpness is measured, was {record.rho} and is {study.rho}"
+    if record.digest == digest_of(configure(study, arm, record.seed)):
+        return None
     now = json.loads(json.dumps(arm.settings))
     for name in now.keys() | record.settings.keys():
         was = record.settings.get(name)

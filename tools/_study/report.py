@@ -8,6 +8,7 @@ from _study.plot import draw_frontier
 from _study.record import Record, read_records
 from _study.study import Study, load_study
 from _study.table import table
+from ausam_core.errors import AusamError
 
 _HEAD = """\
 # Results
@@ -33,16 +34,24 @@ How to read a table:
 
 
 def write_report(studies: Path, out: Path) -> None:
-    """Draw the pictures and write the page.
+    """Write the page and draw the pictures.
 
     Args:
         studies: folder of the study files.
         out: the page.
+
+    Raises:
+        AusamError: where a record does not belong, or the page cannot be written.
     """
+    text = report(studies)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    except OSError as error:
+        raise AusamError(f"the page {out} cannot be written: {error}; name another") from error
     for study in _all(studies):
         if read_records(study):
             draw_frontier(study, out.parent / _picture(study))
-    out.write_text(report(studies))
 
 
 def report(studies: Path) -> str:

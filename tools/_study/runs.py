@@ -20,6 +20,8 @@ from _study.study import Arm, Study
 from ausam_core.errors import AusamError
 
 _SCRIPT = ROOT / "tools/study.py"
+WRONG_STUDY = 3
+"""Exit code of a run that ended with a mistake of the whole study."""
 _POLL = 0.2  # seconds between two looks at the runs
 
 
@@ -102,8 +104,8 @@ def run_study(
         work_dir: where runs log and leave their last checkpoint.
 
     Raises:
-        AusamError: for a mistake in the study, before anything runs; and at the end, where runs
-            failed, naming them.
+        AusamError: for a mistake in the study, before anything runs or with the first run that
+            finds it; and at the end, where runs failed, naming them.
     """
     with alone_in(study.folder):
         for partial in study.folder.glob(".*.partial"):
@@ -145,6 +147,10 @@ def _make(
                 if job.process.returncode == 0 and path.is_file():
                     print(progress.line(read_record(path)), flush=True)
                     continue
+                if job.process.returncode == WRONG_STUDY:
+                    raise AusamError(
+                        f"{_last_line(job.log)}; no other run is made (the whole log is {job.log})"
+                    )
                 failed.append(job)
                 print(f"{job.arm.name} seed {job.seed} failed: {_last_line(job.log)}", flush=True)
     finally:

@@ -28,11 +28,23 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from _study.axes import check_axes
+from _study.values import (
+    check_dict,
+    check_positive,
+    check_share,
+    check_text,
+    names_of,
+    seeds_of,
+    whole,
+)
 from ausam_core.errors import AusamError
-from ausam_core.mmengine import build_selection
-from ausam_core.mmengine.build import check_method
 
 _REQUIRED = ("config", "samples", "budget", "seeds", "metric", "arms", "references")
+
+
+class WrongStudyError(AusamError):
+    """A mistake of the study that every one of its runs would end with."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ class Study:
         return self.path.with_suffix("")
 
     def chosen(self, names: Sequence[str] | None) -> list[Arm]:
-        """Some of the arms, or all of them.
+        """Some of the arms, each once, or all of them.
 
         Raises:
             AusamError: for a name that the study does not have.
@@ -108,7 +120,7 @@ class Study:
             raise AusamError(
                 f"{self.path} has no arm {', '.join(unknown)}; it has {', '.join(self.arms)}"
             )
-        return [self.arms[name] for name in names or self.arms]
+        return [self.arms[name] for name in dict.fromkeys(names or self.arms)]
 
 
 def load_study(path: str | Path) -> Study:
@@ -128,10 +140,17 @@ def load_study(path: str | Path) -> Study:
     missing = [name for name in _REQUIRED if name not in said]
     if missing:
         raise AusamError(f"study {path} does not say {', '.join(missing)}")
-    if not list(said["seeds"]):
-        raise AusamError(f"study {path} has no seeds; a run needs one, seeds = range(5) has five")
+    for name in ("config", "metric", "found", "limits"):
+        check_text(f"{name} of {path}", said.get(name, ""))
+    samples = whole(f"samples of {path}", said["samples"], least=1)
+    for name in ("budget", "rho"):
+        check_positive(f"{name} of {path}", said.get(name, 1))
+    check_dict(f"arms of {path}", said["arms"], '{"sgd": dict(label="SGD")}')
+    if not said["arms"]:
+        raise AusamError(f'{path} has no arms; one is {{"sgd": dict(label="SGD")}}')
     arms = {name: _arm(path, name, settings) for name, settings in said["arms"].items()}
-    unknown = [name for name in said["references"] if name not in arms]
+    references = names_of(f"references of {path}", said["references"])
+    unknown = [str(name) for name in references if name not in arms]
     if unknown:
         raise AusamError(f"references of {path} name {', '.join(unknown)}, which is no arm of it")
     title, _, text = (said.get("__doc__") or path.stem).strip().partition("\n")
@@ -140,10 +159,11 @@ def load_study(path: str | Path) -> Study:
         path=path,
         title=title.strip(),
         text=text.strip(),
-        seeds=list(said["seeds"]),
+        samples=samples,
+        seeds=seeds_of(f"seeds of {path}", said["seeds"]),
         arms=arms,
-        references=list(said["references"]),
-        **{k: said[k] for k in ("config", "samples", "budget", "metric")},
+        references=references,
+        **{k: said[k] for k in ("config", "budget", "metric")},
         **optional,
     )
 
@@ -154,6 +174,7 @@ def _arm(path: Path, name: str, settings: Mapping[str, Any]) -> Arm:
             f"arm {name!r} of {path}: a name is letters, digits and underscores; the rest goes "
             "into its label"
         )
+    check_dict(f"arm {name} of {path}", settings, 'dict(label="SGD")')
     known = [f.name for f in fields(Arm) if f.name != "name"]
     unknown = sorted(settings.keys() - set(known))
     if unknown:
@@ -162,14 +183,16 @@ def _arm(path: Path, name: str, settings: Mapping[str, Any]) -> Arm:
             f"{', '.join(known)}"
         )
     arm = Arm(name=name, **{"label": name, **settings})
+    check_text(f"label of arm {name} of {path}", arm.label)
+    check_share(f"start of arm {name} of {path}", arm.start)
+    check_positive(f"times of arm {name} of {path}", arm.times)
+    if arm.cost is not None:
+        check_positive(f"cost of arm {name} of {path}", arm.cost)
+    check_dict(f"options of arm {name} of {path}", arm.options, '{"model.net.width": 8}')
+    check_dict(f"method of arm {name} of {path}", arm.method, 'dict(type="SAM")')
+    check_dict(f"selection of arm {name} of {path}", arm.selection, 'dict(type="AllSamples")')
     try:
-        check_method(arm.method)
-        build_selection(arm.selection, num_samples=1)
+        check_axes(arm.method, arm.selection)
     except AusamError as error:
         raise AusamError(f"arm {name} of {path}: {error}") from error
-    if not 0 <= arm.start < 1 or arm.times <= 0:
-        raise AusamError(
-            f"arm {name} of {path}: start is a share in [0, 1) and times is above 0, found "
-            f"start={arm.start} and times={arm.times}"
-        )
     return arm

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping
 
 from _study.record import Record, read_records
+from _study.spent import costs
 from _study.statistics import Estimate, by_arm, difference
 from _study.study import Study
 from ausam_core.errors import AusamError
@@ -15,7 +16,8 @@ from ausam_core.errors import AusamError
 def table(study: Study) -> str:
     """One line an arm, cheapest first and among equals the best first.
 
-    Differences are paired by seed, with a 95 % t interval; bold where it excludes 0.
+    Differences are paired by seed, with a 95 % t interval; bold where it excludes 0. Where an arm
+    spent something else than its budget, its passes say so.
 
     Raises:
         AusamError: where there are no records, or some that do not belong.
@@ -34,9 +36,14 @@ def table(study: Study) -> str:
     heads += ["wrong labels chosen"] if noisy else []
     decimals = {what: _decimals(found, what) for what in ("training_loss", "sharpness")}
     lines = [_line(heads), _line(["---", *["---:"] * (len(heads) - 1)])]
-    for name in ordered(study, found):
-        runs = found[name]
-        cells = [study.arms[name].label, f"{_mean(runs, 'passes') / study.budget:.2f}"]
+    cost = costs(study, found)
+    for name in ordered(cost, found):
+        runs, times = found[name], study.arms[name].times
+        passes = f"{_mean(runs, 'passes') / study.budget:.2f}"
+        cells = [
+            study.arms[name].label,
+            passes if cost[name] == times else f"**{cost[name]:g}, not {times:g}**",
+        ]
         cells += [f"{_mean(runs, 'epochs'):.0f}", str(len(runs)), _spread(runs)]
         for reference in references:
             same = reference == name
@@ -51,9 +58,9 @@ def table(study: Study) -> str:
     return "\n".join(lines)
 
 
-def ordered(study: Study, found: Mapping[str, Mapping[int, Record]]) -> list[str]:
+def ordered(cost: Mapping[str, float], found: Mapping[str, Mapping[int, Record]]) -> list[str]:
     """Arms by what they cost, and the best of those that cost the same first."""
-    return sorted(found, key=lambda name: (study.arms[name].times, -_mean(found[name], "score")))
+    return sorted(found, key=lambda name: (cost[name], -_mean(found[name], "score")))
 
 
 def _mean(runs: Mapping[int, Record], what: str) -> float:
