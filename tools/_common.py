@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ warnings.filterwarnings("ignore", "pkg_resources is deprecated")
 import torch  # noqa: E402
 from _cores import usable_cores  # noqa: E402
 from _memory import keep_freed_memory  # noqa: E402
+from _mistakes import mistake_in, nearest  # noqa: E402
 from _preflight import settle_workers  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -38,6 +40,15 @@ from ausam_core.errors import AusamError  # noqa: E402
 
 # torch's loader puts the traceback of a worker before its error: the sentence stands at the end.
 _WORKER = re.compile(r"\ACaught .*^\S*Error: ", re.DOTALL | re.MULTILINE)
+
+# Top-level keys that a configuration need not have to be heard: those of MMEngine's Runner, what it
+# looks up in the whole, and what these tools read.
+_KNOWN_KEYS = {
+    *(inspect.signature(Runner.__init__).parameters.keys() - {"self", "cfg"}),
+    *("activation_checkpointing", "compile", "efficient_conv_bn_eval", "find_unused_parameters"),
+    *("model_wrapper_cfg", "runner_type", "strategy", "sync_bn"),
+    *("custom_imports", "preprocess_cfg", "trained_dataloader"),
+}
 
 
 def sentence(error: BaseException) -> str:
@@ -63,11 +74,20 @@ def run_tool(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except AusamError as error:
-        print(f"error: {sentence(error)}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        _end_with(sentence(error))
+    except Exception as error:
+        told = mistake_in(error)
+        if told is None:
+            raise
+        _end_with(told)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(130)
+
+
+def _end_with(text: str) -> None:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 def _stdout_is_closed() -> bool:
@@ -83,7 +103,8 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a configuration, import what it names and apply ``--cfg-options``.
 
     Raises:
-        AusamError: the file is missing or cannot be read, or a module that it imports is missing.
+        AusamError: the file is missing or cannot be read, or a module that it imports is missing;
+            and as :func:`apply_options`.
     """
     try:
         cfg = Config.fromfile(path)
@@ -98,12 +119,34 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
             f"configuration {path} imports a module that cannot be imported ({cause}); "
             "`python tools/doctor.py` says what is missing"
         ) from error
-    try:
-        cfg.merge_from_dict(dict(options or {}))
-    except (KeyError, TypeError, AssertionError) as error:
-        raise AusamError(f"--cfg-options do not fit {path}: {error}") from error
+    apply_options(cfg, options, path)
     settle_workers(cfg)
     return cfg
+
+
+def apply_options(cfg: Config, options: Mapping[str, Any] | None, path: str | Path) -> None:
+    """Enter ``--cfg-options`` into a configuration.
+
+    Args:
+        cfg: what is changed.
+        options: settings by dotted name.
+        path: where the configuration stands, for messages.
+
+    Raises:
+        AusamError: a top-level key that nothing would read, or a setting that has no place.
+    """
+    known = cfg.keys() | _KNOWN_KEYS
+    for option in options or {}:
+        key = option.partition(".")[0]
+        if key not in known:
+            raise AusamError(
+                f"--cfg-options set {option}, but {path} has no {key}{nearest(key, known)}, and "
+                "nothing would read it; correct the name"
+            )
+    try:
+        cfg.merge_from_dict(dict(options or {}))
+    except (KeyError, TypeError, AssertionError, IndexError) as error:
+        raise AusamError(f"--cfg-options do not fit {path}: {error}") from error
 
 
 def check_task(cfg: Config) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ausam_core.errors import AusamError
+from ausam_core.errors import AusamError, as_number
 
 # Settings of a loader that torch refuses, or asserts against, where there are no workers.
 OF_WORKERS = ("persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout")
+
+# Settings of torch's optimizers that are one number each.
+OF_OPTIMIZERS = ("lr", "weight_decay", "momentum", "dampening", "eps", "alpha")
 
 # MMEngine's back ends, what each imports when the first value is written, and what installs it.
 PACKAGES = {
@@ -40,10 +43,12 @@ def settle_workers(cfg: Config) -> None:
 
 
 def check_run(cfg: Config) -> None:
-    """Refuse what these tools do not run, and loggers whose package is not installed.
+    """Refuse what these tools do not run, settings that are no numbers, and loggers whose package
+    is not installed.
 
     Raises:
-        AusamError: another runner than MMEngine's ``Runner``, or a missing package, by name.
+        AusamError: another runner than MMEngine's ``Runner``, a length of the run or a setting of
+            the optimizer that is no number, or a missing package, by name.
     """
     runner = _name(cfg.get("runner_type", "Runner"))
     if runner != "Runner" or cfg.get("strategy"):
@@ -53,6 +58,7 @@ def check_run(cfg: Config) -> None:
             "FlexibleRunner and its strategies own backward and step, and a method needs both "
             "twice; leave runner_type and strategy out (--amp and --launcher take their place)"
         )
+    _check_numbers(cfg)
     for name in _vis_backends(cfg):
         module, package = PACKAGES.get(name, (None, None))
         if module and find_spec(module) is None:
@@ -60,6 +66,19 @@ def check_run(cfg: Config) -> None:
                 f"{name} needs the package {package}, which is not installed: run `python -m pip "
                 f"install {package}`, or leave {name} out of vis_backends"
             )
+
+
+def _check_numbers(cfg: Config) -> None:
+    """Of what a mistyped word would end in a comparison deep inside, or a run of no step."""
+    length = cfg.get("train_cfg") or {}
+    for name in ("max_epochs", "max_iters"):
+        found = length.get(name)
+        if found is not None and not as_number(f"train_cfg.{name}", found) >= 1:
+            raise AusamError(f"train_cfg.{name} must be 1 or more, found {found}")
+    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer")
+    for name in OF_OPTIMIZERS:
+        if isinstance(optimizer, Mapping) and isinstance(optimizer.get(name), str):
+            as_number(f"optim_wrapper.optimizer.{name}", optimizer[name])
 
 
 def _vis_backends(cfg: Config) -> Iterator[str]:

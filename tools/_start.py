@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def require_place(path: str | Path | None, what: str) -> None:
     in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
     if in_the_way is not None:
         raise AusamError(f"{what} {path} cannot be written: {in_the_way} is a file")
+
+
+def require_folder(path: str | Path, flag: str) -> None:
+    """Make a folder that is going to be written to.
+
+    Raises:
+        AusamError: it is a file, or cannot be made or written.
+    """
+    if Path(path).is_file():
+        raise AusamError(f"{path} is a file; choose a folder with {flag}")
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise AusamError(
+            f"the folder {path} cannot be written ({error.strerror}); choose another with {flag}"
+        ) from error
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:

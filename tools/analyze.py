@@ -10,7 +10,7 @@ gradients  Figure 1: cosine of the selected samples' gradient with the whole bat
 norms      Figure 2: norm of the gradient over training
 losses     Figure 3: perturbation loss of the whole batch minus that of the selected samples
 estimates  rank correlation of scores with each sample's own gradient, in both passes
-selection  how often each sample was trained, and the most and the least chosen on a sheet
+selection  how often each sample was scored, and those most and least often on two sheets
 scores     histograms of the scores over training
 sharpness  largest Hessian eigenvalues, m-sharpness at several rho, the loss around the weights
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 
 from _analyze import commands
 from _common import Options, run_tool
+from _start import require_folder
 
 from ausam_core.errors import AusamError
 
@@ -78,8 +79,6 @@ def check_args(args: argparse.Namespace) -> None:
             "--eigenvalues must be 1 or more and --span above 0, found "
             f"--eigenvalues {args.eigenvalues} --span {args.span}"
         )
-    if args.out.is_file():
-        raise AusamError(f"{args.out} is a file; choose a folder with --out")
     if args.grid < 3 or args.grid % 2 == 0:
         raise AusamError(f"--grid is an odd number from 3 on, found {args.grid}")
 
@@ -88,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, and write picture and numbers."""
     args = parse_args(argv)
     check_args(args)
-    args.out.mkdir(parents=True, exist_ok=True)
+    require_folder(args.out, "--out")
     args.picture = args.out / f"{args.what}.png"
     numbers = args.picture.with_suffix(".json")
     numbers.write_text(json.dumps(COMMANDS[args.what](args), indent=1) + "\n")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from _common import Options, check_task, load_config, run_tool
 from _drawing import Person, draw_grid, skeleton_of
+from _start import require_folder
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -101,8 +102,6 @@ def main(argv: list[str] | None = None) -> None:
     if args.count < 1:
         raise AusamError(f"--count must be at least 1, found {args.count}")
     cfg = load_config(args.config, args.cfg_options)
-    if args.output_dir.is_file():
-        raise AusamError(f"{args.output_dir} is a file; choose a folder with --output-dir")
     if cfg.get("default_scope") != "mmpose":
         raise AusamError(
             f"{args.config} has no joints to draw: it does not set default_scope='mmpose'"
@@ -110,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
     looked_at = Config({f"{args.phase}_dataloader": cfg.get(f"{args.phase}_dataloader")})
     looked_at.custom_imports = cfg.get("custom_imports", {})
     check_task(looked_at)
+    require_folder(args.output_dir, "--output-dir")
     dataset = build_dataset(cfg, args.phase, args.mode)
     np.random.seed(0)  # two calls draw the same sheet
     steps = np.linspace(0, len(dataset) - 1, min(args.count, len(dataset)))
@@ -118,7 +118,6 @@ def main(argv: list[str] | None = None) -> None:
     name = f"{Path(args.config).stem}_{args.phase}_{args.mode}.png"
     title = f"{len(dataset)} persons, {dataset.metainfo['num_keypoints']} joints"
     subtitle = f"{name.removesuffix('.png')}: {len(people)} of them, at even steps of the list"
-    args.output_dir.mkdir(parents=True, exist_ok=True)
     out = args.output_dir / name
     draw_grid(people, skeleton_of(dataset.metainfo), title, subtitle).save(out)
     print(out)

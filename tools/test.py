@@ -20,7 +20,7 @@ from _common import (
     load_config,
     run_tool,
 )
-from _start import check_weights, read_weights, require_file, require_place
+from _start import check_weights, read_weights, require_file, require_folder, require_place
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -109,7 +109,9 @@ def make_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     """Evaluate."""
     args = parse_args(argv)
-    runner = build_runner(make_config(args))
+    cfg = make_config(args)
+    require_folder(cfg.work_dir, "--work-dir")
+    runner = build_runner(cfg)
     check_weights(runner.model, args.checkpoint, args.config)
     if args.out:
         runner.register_hook(SaveMetrics(args.out))

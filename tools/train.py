@@ -22,7 +22,7 @@ from _common import (
 )
 from _preflight import check_run
 from _rehearsal import RehearsalHook
-from _start import check_start, choose_start
+from _start import check_start, choose_start, require_folder
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
@@ -102,7 +102,9 @@ def make_config(args: argparse.Namespace) -> Config:
 
 def make_runner(argv: list[str] | None = None) -> Runner:
     """The runner that a command line asks for, ready to train."""
-    runner = build_runner(make_config(parse_args(argv)))
+    cfg = make_config(parse_args(argv))
+    require_folder(cfg.work_dir, "--work-dir")
+    runner = build_runner(cfg)
     check_start(runner)
     runner.register_hook(RehearsalHook())
     return runner

@@ -1,12 +1,15 @@
 """tools/analyze.py: a quadratic whose eigenvalues are known; real runs of the three tasks."""
 
 import json
+import math
+import shutil
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from _analyze.along import SELECTIONS, Scores, measure
-from _analyze.chosen import contact_sheet, most_and_least, picture_of, scores_of, times_trained
+from _analyze.chosen import contact_sheet, most_and_least, picture_of, scores_of, times_scored
 from _analyze.estimates import measure_estimates, spearman
 from _analyze.hessian import hessian_product, largest_eigenvalues
 from _analyze.run import by_folder, load_run
@@ -52,7 +55,7 @@ def test_a_hessian_product_is_that_of_the_matrix(quadratic, chunks):
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_largest_eigenvalues_of_a_quadratic_are_found(quadratic, count):
     product = hessian_product(lambda: [(1.0, quadratic.loss())], quadratic.parameters)
-    found = largest_eigenvalues(product, 6, count, iterations=6)
+    found = largest_eigenvalues(product, 6, count, products=6).values
     assert found == pytest.approx(EIGENVALUES[:count], rel=1e-3)
 
 
@@ -64,12 +67,57 @@ def test_of_a_large_matrix_the_largest_eigenvalue_is_found_with_few_products():
         products.append(vector)
         return diagonal * vector
 
-    assert largest_eigenvalues(product, 501)[0] == pytest.approx(5, rel=1e-2)
+    assert largest_eigenvalues(product, 501).values[0] == pytest.approx(5, rel=1e-2)
     assert len(products) < 30
 
 
 def test_a_matrix_of_rank_one_ends_at_once():
-    assert largest_eigenvalues(lambda v: torch.ones(4) * v.sum(), 4)[0] == pytest.approx(4)
+    found = largest_eigenvalues(lambda v: torch.ones(4) * v.sum(), 4)
+    assert found.values == [pytest.approx(4)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_all_of_several_eigenvalues_are_found_where_they_lie_close_or_are_equal(count):
+    """As of a network: a few that stand out, two of them equal, and many in the middle."""
+    generator = torch.Generator().manual_seed(0)
+    outside = torch.tensor([10.0, 10.0, 9.9, 5.0, 4.95])
+    values = torch.cat([outside, torch.randn(300, generator=generator).clamp(-3, 3)])
+    basis = torch.linalg.qr(torch.randn(305, 305, generator=generator)).Q
+    matrix = basis @ torch.diag(values) @ basis.T
+    found, errors = largest_eigenvalues(lambda v: matrix @ v, 305, count)
+    assert found == pytest.approx(outside[:count].tolist(), rel=1e-3)
+    assert max(errors) < 0.02
+
+
+def test_the_eigenvalues_of_a_network_are_those_of_its_dense_hessian():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 4, generator=generator)
+    labels = torch.randint(0, 3, (40,), generator=generator)
+    shapes = [(6, 4), (6,), (3, 6), (3,)]
+    parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+
+    def loss(flat):
+        w1, b1, w2, b2 = (
+            piece.view(shape)
+            for piece, shape in zip(flat.split([24, 6, 18, 3]), shapes, strict=True)
+        )
+        hidden = torch.tanh(nn.functional.linear(inputs, w1, b1))
+        return nn.functional.cross_entropy(nn.functional.linear(hidden, w2, b2), labels)
+
+    flat = torch.cat([p.detach().flatten() for p in parameters])
+    dense = torch.autograd.functional.hessian(loss, flat).double()
+    product = hessian_product(
+        lambda: [(1.0, loss(torch.cat([p.flatten() for p in parameters])))], parameters
+    )
+    found, errors = largest_eigenvalues(product, 51, 6)
+    true = torch.linalg.eigvalsh(dense).flip(0)[:6].tolist()
+    assert found == pytest.approx(true, rel=2e-3)
+    assert all(abs(a - b) <= e + 1e-5 for a, b, e in zip(found, true, errors, strict=True))
+
+
+def test_a_hessian_that_is_not_finite_has_no_eigenvalues():
+    with pytest.raises(AusamError, match="is not finite"):
+        largest_eigenvalues(lambda v: v * torch.nan, 4)
 
 
 class _Square(torch.autograd.Function):
@@ -118,6 +166,13 @@ def test_sharpness_of_a_quadratic_is_known(quadratic):
 def test_where_the_gradient_is_nothing_there_is_no_sharpness():
     parameter = nn.Parameter(torch.zeros(3))
     assert sharpness(lambda: parameter.square().sum(), [parameter], [0.1, 0.2]) == [0.0, 0.0]
+
+
+def test_a_gradient_that_is_no_number_is_not_flat():
+    parameter = nn.Parameter(torch.tensor([1.0, torch.nan]))
+    assert all(
+        map(math.isnan, sharpness(lambda: parameter.square().sum(), [parameter], [0.1, 0.2]))
+    )
 
 
 def test_weights_come_back_to_the_bit_also_when_the_body_raises():
@@ -209,8 +264,8 @@ def test_training_samples_are_seen_without_augmentation_and_with_their_labels(ru
     assert 0 <= view.score("accuracy/top1") <= 100
 
 
-def test_samples_are_counted_as_they_were_trained(run):
-    counts = times_trained(run)
+def test_samples_are_counted_as_they_were_scored(run):
+    counts = times_scored(run)
     assert counts.shape == (100,) and int(counts.sum()) == 100 + 50
     assert set(counts.tolist()) == {1, 2}
     assert scores_of(run).isfinite().all()
@@ -308,6 +363,18 @@ def test_it_works_on_checkpoints_of_the_other_tasks(tool, tmp_path, task):
         (["sharpness", "CHECKPOINT", "--rho", "0"], "--rho must be above 0"),
         (["sharpness", "CHECKPOINT", "--grid", "4"], "--grid is an odd number"),
         (["selection", "BARE"], "holds no configuration"),
+        (["selection", "CHECKPOINT", "BARE"], "counts are those of one run, found 2 folders"),
+        (["selection", "EARLY"], "has scored no sample in its 2 epochs; give a checkpoint of a"),
+        (["scores", "EARLY"], "no sample has a score above 0"),
+        (["sharpness", "CHECKPOINT", "BEST"], "are both of epoch 2 of one run; give one of them"),
+        (["estimates", "CHECKPOINT", "BEST"], "are both of epoch 2 of one run"),
+        (["sharpness", "DIVERGED"], "holds weights that are not finite (net."),
+        (["norms", "DIVERGED"], "holds weights that are not finite"),
+        (["scores", "CHECKPOINT", "--cfg-options", "modle.net.width=8"], "did you mean model?"),
+        (
+            ["norms", "CHECKPOINT", "--cfg-options", "train_dataloader.dataset.part=[100,150]"],
+            "name different images",
+        ),
         (["estimates", "CHECKPOINT", "BARE"], "estimates are those of one run, found 2 folders"),
         (["scores", "UNSCORED"], "holds no scores; give a checkpoint of a run with a Gradient"),
     ],
@@ -315,15 +382,66 @@ def test_it_works_on_checkpoints_of_the_other_tasks(tool, tmp_path, task):
 def test_a_mistake_is_one_sentence(tool, trained, tmp_path, fails_with, argv, says):
     state = torch.load(trained / "epoch_2.pth", weights_only=True)
     torch.save({"state_dict": state["state_dict"]}, tmp_path / "bare.pth")
+    table = state["ausam"]["selection"]["scores"]
+    early = {key: table[key].clone().zero_() for key in ("value", "count")}
+    state["ausam"]["selection"]["scores"] = {**table, **early}
+    torch.save(state, tmp_path / "early.pth")
     del state["ausam"]
     torch.save(state, tmp_path / "unscored.pth")
+    next(iter(state["state_dict"].values())).fill_(torch.nan)
+    torch.save(state, tmp_path / "diverged.pth")
+    best = trained / "best_epoch_2.pth"
+    shutil.copy(trained / "epoch_2.pth", best)
     places = {
         "CHECKPOINT": trained / "epoch_2.pth",
         "BARE": tmp_path / "bare.pth",
-        "UNSCORED": tmp_path / "unscored.pth",
+        **{name: tmp_path / f"{name.lower()}.pth" for name in ("UNSCORED", "EARLY", "DIVERGED")},
+        "BEST": best,
     }
     argv = [places.get(arg, arg) for arg in argv]
-    assert says in fails_with(tool("analyze").main, *argv, "--out", tmp_path / "out")
+    argv = [*argv, "--images", "50", "--batch-size", "50"] if "--images" not in argv else argv
+    try:
+        assert says in fails_with(tool("analyze").main, *argv, "--out", tmp_path / "out")
+    finally:
+        best.unlink()
+
+
+def test_a_picture_says_how_many_samples_there_were(tool, trained, tmp_path, monkeypatch):
+    said = []
+    figures = sys.modules["_analyze.figures"]
+    panels = figures.panels
+    monkeypatch.setattr(
+        figures,
+        "panels",
+        lambda n, title, below, *a, **k: said.append(below) or panels(n, title, below, *a, **k),
+    )
+    argv = ["--out", str(tmp_path), "--batch-size", "40", "--chunk", "40", "--grid", "3"]
+    for what in ("norms", "sharpness"):  # --images is 1024, and there are 100
+        tool("analyze").main([what, str(trained / "epoch_2.pth"), *argv])
+    assert "ausam; 100 training samples, batches of 40" in said[0]
+    assert said[1].startswith("100 training samples; m-sharpness: 100 training samples in batches")
+    (row,) = json.loads((tmp_path / "norms.json").read_text())["ausam"]
+    assert row["images"] == 100
+
+
+def test_a_checkpoint_before_the_first_scores_is_left_out_and_named(
+    tool, trained, tmp_path, capsys
+):
+    state = torch.load(trained / "epoch_1.pth", weights_only=True)
+    for key in ("value", "count"):
+        state["ausam"]["selection"]["scores"][key].zero_()
+    (tmp_path / "run").mkdir()
+    torch.save(state, tmp_path / "run/epoch_1.pth")
+    shutil.copy(trained / "epoch_2.pth", tmp_path / "run")
+    paths = [str(tmp_path / f"run/epoch_{n}.pth") for n in (1, 2)]
+    tool("analyze").main(["scores", *paths, "--out", str(tmp_path)])
+    assert "epoch_1.pth: epoch 1 knows no score above 0; left out" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "scores.json").read_text())["scores"]) == ["run, epoch 2"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tool, trained, fails_with):
+    argv = ["scores", trained / "epoch_2.pth", "--out", trained / "epoch_1.pth" / "below"]
+    assert "choose another with --out" in fails_with(tool("analyze").main, *argv)
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path):

@@ -70,6 +70,12 @@ def test_joints_lie_on_the_same_pixels_in_training_and_in_scoring(browse):
     assert np.isnan(points[0][6]).all()  # the pelvis, which nobody annotated
 
 
+def test_a_folder_that_cannot_be_made_is_one_sentence(browse, fails_with, tmp_path):
+    (tmp_path / "file").touch()
+    argv = [ROOT / "configs/simcc_mpii_ausam_mini.py", "--output-dir", tmp_path / "file/below"]
+    assert "choose another with --output-dir" in fails_with(browse.main, *argv)
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

@@ -71,6 +71,22 @@ def test_overrides_are_applied(toy_config):
     assert load_config(toy_config, {"train_cfg.max_epochs": 7}).train_cfg.max_epochs == 7
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"), [("optim_wraper.optimizer.lr", "optim_wrapper"), ("modle.net", "model")]
+)
+def test_a_misspelt_key_is_refused_with_the_nearest(toy_config, key, meant):
+    with pytest.raises(AusamError, match=rf"set {key}, but .* \(did you mean {meant}\?\)"):
+        load_config(toy_config, {key: 9})
+
+
+@pytest.mark.parametrize(
+    "key", ["load_from", "resume", "experiment_name", "visualizer.name", "env_cfg.a", "sync_bn"]
+)
+def test_a_key_that_the_runner_knows_need_not_be_in_the_file(toy_config, key):
+    assert key not in load_config(toy_config)
+    load_config(toy_config, {key: "x"})
+
+
 def test_each_task_of_a_configuration_checks_it_once(monkeypatch):
     seen = []
     task = ModuleType("tasks.fake")

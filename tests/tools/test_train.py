@@ -207,6 +207,11 @@ def test_a_run_may_begin_with_a_part_of_the_weights(train, toy_config, lacking, 
         (["--cfg-options", "train_dataloader.batch_sampler.selection.s_max=0.01"], "s_max"),
         (["--cfg-options", "optim_wrapper.method.rho=-1"], "rho"),
         (["--cfg-options", "optim_wrapper.method.type=SAMM"], "SAMM"),
+        (["--cfg-options", "optim_wrapper.metod.type=SAM"], "did you mean method?"),
+        (["--cfg-options", "optim_wrapper.optimizer.lr=abc"], "lr must be a number, found 'abc'"),
+        (["--cfg-options", "train_cfg.max_epoch=1"], "no setting max_epoch"),
+        (["--cfg-options", "train_cfg.max_epochs=0"], "max_epochs must be 1 or more, found 0"),
+        (["--cfg-options", "optim_wraper.optimizer.lr=9"], "did you mean optim_wrapper?"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_no_checkpoint(
@@ -215,6 +220,15 @@ def test_a_mistake_is_one_sentence_and_leaves_no_checkpoint(
     work = tmp_path / "work"
     assert says in fails_with(train.main, toy_config, "--work-dir", work, *argv)
     assert not list(work.glob("**/*.pth"))
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_work_folder_that_cannot_be_made_is_one_sentence(
+    tool, toy_config, trained, fails_with, name
+):
+    argv = [toy_config, *([trained / "epoch_2.pth"] if name == "test" else [])]
+    line = fails_with(tool(name).main, *argv, "--work-dir", trained / "epoch_1.pth" / "below")
+    assert "cannot be written (Not a directory); choose another with --work-dir" in line
 
 
 def test_a_resume_with_other_selection_settings_is_refused(train, toy_config, trained, fails_with):

@@ -36,6 +36,7 @@ class Found:
 
     Attributes:
         epoch: of the checkpoint.
+        images: samples that were looked at.
         norm: ‖g‖ of the whole batch at w.
         norm_after: at w + ε.
         ascent, descent: cosine of the selected samples' gradient with the whole batch's, by
@@ -44,6 +45,7 @@ class Found:
     """
 
     epoch: int
+    images: int
     norm: float = 0.0
     norm_after: float = 0.0
     ascent: dict[str, float] = field(default_factory=dict)
@@ -88,7 +90,7 @@ def measure(
     scores.seen.append(differences)
     keys = rows[0].keys()
     mean = {key: statistics.mean(row[key] for row in rows) for key in keys}
-    found = Found(run.epoch, mean["norm"], mean["norm_after"])
+    found = Found(run.epoch, sum(map(size_of, batches)), mean["norm"], mean["norm_after"])
     for name in SELECTIONS:
         found.ascent[name] = mean[f"ascent {name}"]
         found.descent[name] = mean[f"descent {name}"]

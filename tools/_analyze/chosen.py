@@ -1,4 +1,4 @@
-"""Which samples a selection trained, how often, and what they look like."""
+"""Which samples a selection scored, how often, and what they look like."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from _analyze.run import Run
 from ausam_core.errors import AusamError
 
 
-def times_trained(run: Run) -> Tensor:
-    """How often each sample was trained, ``[n]``, int64.
+def times_scored(run: Run) -> Tensor:
+    """How often each sample was scored, ``[n]``, int64.
+
+    Steps that measure no score train their samples uncounted: most of LookSAM's, those before a
+    late start; where only a part ascends, the others of the step.
 
     Raises:
-        AusamError: where the selection did not count.
+        AusamError: where the selection did not count, or has nothing to count yet.
     """
     count = run.scores()["count"]
     if not len(count):
@@ -26,11 +29,16 @@ def times_trained(run: Run) -> Tensor:
             f'{run.path} was made with estimate="latest", which counts no visits; give a '
             'checkpoint of a selection with estimate="mean"'
         )
+    if not count.any():
+        raise AusamError(
+            f"{run.path} has scored no sample in its {run.epoch} epochs; give a checkpoint of a "
+            "later epoch"
+        )
     return count.long()
 
 
 def scores_of(run: Run) -> Tensor:
-    """The score of each sample, ``[n]``; NaN for those that were never trained."""
+    """The score of each sample, ``[n]``; NaN for those that were never scored."""
     table = run.scores()
     if table["estimate"] == "mean":
         return table["value"] / table["count"]
@@ -62,7 +70,7 @@ def contact_sheet(pictures: list[Image.Image], columns: int = 12, side: int = 64
 
 
 def most_and_least(counts: Tensor, number: int) -> tuple[list[int], list[int]]:
-    """Samples that were trained most often and least often; of equals the lower number first."""
+    """Samples that were scored most often and least often; of equals the lower number first."""
     order = torch.argsort(counts, descending=True, stable=True)
     least = torch.argsort(counts, stable=True)
     return order[:number].tolist(), least[:number].tolist()

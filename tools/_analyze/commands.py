@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from _analyze import figures
 from _analyze.along import SELECTIONS, Found, Scores, measure
-from _analyze.chosen import save_sheets, scores_of, times_trained
+from _analyze.chosen import save_sheets, scores_of, times_scored
 from _analyze.estimates import TRUTHS, measure_estimates
 from _analyze.hessian import hessian_product, largest_eigenvalues
 from _analyze.run import Run, by_folder, load_run
@@ -68,21 +70,17 @@ def losses(args: argparse.Namespace) -> Numbers:
 
 def estimates(args: argparse.Namespace) -> Numbers:
     """How far the scores put samples in the order of their gradients."""
-    ((label, paths), *more) = by_folder(args.checkpoints).items()
-    if more:
-        raise AusamError(
-            f"estimates are those of one run, found {len(more) + 1} folders; give checkpoints "
-            "of one of them"
-        )
+    label, paths = _one_folder(args, "estimates are")
     known, found = Scores(), []
     for path in paths:
         run = load_run(path, args.cfg_options)
+        run.check_weights()
         found.append(measure_estimates(run, known, args.images, args.batch_size, args.rho[0]))
         print(f"{path}: epoch {run.epoch}", flush=True)
     figure, axes = figures.panels(
         len(TRUTHS),
         "Rank correlation of scores with the samples' own gradients",
-        f"{label}; {args.images} training samples, batches of {args.batch_size}, "
+        f"{label}; {_samples(row.images for row in found)}, batches of {args.batch_size}, "
         f"ρ = {args.rho[0]:g}",
     )
     epochs = [one.epoch for one in found]
@@ -97,19 +95,23 @@ def estimates(args: argparse.Namespace) -> Numbers:
 
 
 def selection(args: argparse.Namespace) -> Numbers:
-    """Which samples were trained how often; the most and the least chosen on two sheets."""
-    run = _only(args)
-    counts = times_trained(run)
+    """Which samples were scored how often; the most and the least often on two sheets.
+
+    The last of the checkpoints remembers the whole run.
+    """
+    _, paths = _one_folder(args, "counts are")
+    run = load_run(paths[-1], args.cfg_options)
+    counts = times_scored(run)
     figure, (axes,) = figures.panels(
         1,
-        "How often each sample was trained",
-        f"{run.label}, {len(counts):,} samples, {run.epoch} epochs; epochs without scores do not "
-        "count",
+        "How often each sample was scored",
+        f"{run.label}, {len(counts):,} samples, {run.epoch} epochs; what a step trains and does "
+        "not score is not counted",
     )
-    figures.draw_histograms(axes, {run.label: counts.tolist()}, "", "times trained")
+    figures.draw_histograms(axes, {run.label: counts.tolist()}, "", "times scored")
     figures.save(figure, args.picture)
     sheets = save_sheets(run, counts, args.picture)
-    return {"run": str(run.path), "epoch": run.epoch, "times": counts.tolist(), **sheets}
+    return {"run": str(run.path), "epoch": run.epoch, "times_scored": counts.tolist(), **sheets}
 
 
 def scores(args: argparse.Namespace) -> Numbers:
@@ -117,9 +119,18 @@ def scores(args: argparse.Namespace) -> Numbers:
     tables: dict[str, list[float]] = {}
     for run in _runs(args):
         values = scores_of(run)
-        tables[f"{run.label}, epoch {run.epoch}"] = values[values.isfinite()].tolist()
+        known = values[values.isfinite()].tolist()
+        if any(value > 0 for value in known):
+            tables[_name(run, tables)] = known
+        else:
+            print(f"{run.path}: epoch {run.epoch} knows no score above 0; left out", flush=True)
+    if not tables:
+        raise AusamError(
+            f"no sample has a score above 0 at {args.checkpoints[-1]}; give a checkpoint of a "
+            "later epoch"
+        )
     figure, (axes,) = figures.panels(
-        1, "Scores of the samples", "samples that were never trained are left out", (7.5, 3.8)
+        1, "Scores of the samples", "samples that were never scored are left out", (7.5, 3.8)
     )
     figures.draw_histograms(axes, tables, "", "score", log=True)
     figures.save(figure, args.picture)
@@ -131,12 +142,15 @@ def sharpness_of_runs(args: argparse.Namespace) -> Numbers:
     numbers: Numbers = {}
     steps = np.linspace(-args.span, args.span, args.grid).tolist()
     for run in _runs(args):
-        numbers[f"{run.label}, epoch {run.epoch}"] = _sharpness(run, args, steps)
+        run.check_weights()
+        numbers[_name(run, numbers)] = _sharpness(run, args, steps)
     figure, axes = figures.panels(
         len(numbers) + 1,
         "How sharp the loss is",
-        f"{args.images} training samples, batches of {args.batch_size}; surfaces along two random "
-        "directions, each filter as long as the weights' own, on one scale of colours",
+        f"{_samples(found['images'] for found in numbers.values())}; m-sharpness: "
+        f"{_samples(found['m_sharpness_images'] for found in numbers.values())} in batches of "
+        f"{args.batch_size}; surfaces along two random directions, each filter as long as the "
+        "weights' own, on one scale of colours",
         size=(4.4, 4.0),
     )
     figures.draw_lines(
@@ -168,21 +182,31 @@ def _sharpness(run: Run, args: argparse.Namespace, steps: list[float]) -> Number
     def loss() -> float:
         return sum(weight * float(value) for weight, value in losses())
 
-    product = hessian_product(losses, parameters)
-    size = sum(parameter.numel() for parameter in parameters)
-    eigenvalues = largest_eigenvalues(product, size, args.eigenvalues, seed=args.seed)
-    view = TrainingView(run.cfg, run.model, args.batch_size)
-    rises = [
-        sharpness(lambda batch=batch: view.losses(batch)[0], parameters, args.rho)
-        for batch in view.batches(max(1, args.images // args.batch_size))
-    ]
     with torch.no_grad():
         at_w = loss()
+    if not math.isfinite(at_w):
+        raise AusamError(
+            f"the loss of {run.path} on its training samples is {at_w}, so it has no sharpness; "
+            "give a checkpoint from before its training diverged"
+        )
+    product = hessian_product(losses, parameters)
+    size = sum(parameter.numel() for parameter in parameters)
+    found = largest_eigenvalues(product, size, args.eigenvalues, seed=args.seed)
+    for value, error in zip(*found, strict=True):
+        if error > 1e-2 * abs(value):
+            print(f"warning: eigenvalue {value:.4g} of {run.path} is known to {error:.2g} only")
+    view = TrainingView(run.cfg, run.model, args.batch_size)
+    rises, looked_at = [], 0
+    for batch in view.batches(max(1, args.images // args.batch_size)):
+        looked_at += size_of(batch)
+        rises.append(sharpness(lambda batch=batch: view.losses(batch)[0], parameters, args.rho))
     return {
         "run": str(run.path),
         "images": images,
+        "m_sharpness_images": looked_at,
         "loss": at_w,
-        "eigenvalues": eigenvalues,
+        "eigenvalues": found.values,
+        "eigenvalue_errors": found.errors,
         "m_sharpness": [statistics.mean(column) for column in zip(*rises, strict=True)],
         "surface": surface(loss, parameters, steps, args.seed),
     }
@@ -194,6 +218,7 @@ def _along(args: argparse.Namespace) -> dict[str, list[Found]]:
         known, found[label] = Scores(), []
         for path in paths:
             run = load_run(path, args.cfg_options)
+            run.check_weights()
             found[label].append(
                 measure(
                     run, known, args.images, args.batch_size, args.alpha, args.rho[0], args.seed
@@ -209,10 +234,26 @@ def _runs(args: argparse.Namespace) -> Iterator[Run]:
             yield load_run(path, args.cfg_options)
 
 
-def _only(args: argparse.Namespace) -> Run:
-    """The last of the checkpoints: it remembers the whole run."""
-    (*_, run) = _runs(args)
-    return run
+def _one_folder(args: argparse.Namespace, what: str) -> tuple[str, list[Path]]:
+    (one, *more) = by_folder(args.checkpoints).items()
+    if more:
+        raise AusamError(
+            f"{what} those of one run, found {len(more) + 1} folders; give checkpoints of one of "
+            "them"
+        )
+    return one
+
+
+def _name(run: Run, taken: Mapping[str, Any]) -> str:
+    """What a checkpoint is called; a run by iterations may have several in an epoch."""
+    name = f"{run.label}, epoch {run.epoch}"
+    return name if name not in taken else f"{name}, iteration {run.iteration}"
+
+
+def _samples(counts: Iterable[int]) -> str:
+    """How many there were, which may be fewer than --images asks for."""
+    found = sorted(set(counts))
+    return f"{' to '.join(f'{n:,}' for n in found[:1] + found[1:][-1:])} training samples"
 
 
 def _by_selection(found: dict[str, list[Found]], what: str) -> dict[str, figures.Line]:
@@ -229,7 +270,8 @@ def _by_selection(found: dict[str, list[Found]], what: str) -> dict[str, figures
 
 def _said(args: argparse.Namespace, found: dict[str, list[Found]]) -> str:
     return (
-        f"{', '.join(found)}; {args.images} training samples, batches of {args.batch_size}, "
+        f"{', '.join(found)}; {_samples(row.images for rows in found.values() for row in rows)}, "
+        f"batches of {args.batch_size}, "
         f"α = {args.alpha:g}, ρ = {args.rho[0]:g}"
     )
 

@@ -34,12 +34,14 @@ class Correlations:
 
     Attributes:
         epoch: of the checkpoint.
+        images: samples that were looked at.
         table: ``table[truth][estimate]``, in [−1, 1]. Estimates: ``difference``, d_i in this very
             step; ``AUSAM`` and ``AUSAM-1``, what is known of it from the checkpoints before;
             ``loss``, ℓ_i(w); ``EL2N``, where the model's loss shows it.
     """
 
     epoch: int
+    images: int
     table: Table
 
 
@@ -67,7 +69,7 @@ def measure_estimates(
         tables.append(table)
         differences.append(difference)
     scores.seen.append(differences)
-    return Correlations(run.epoch, _mean(tables))
+    return Correlations(run.epoch, sum(map(size_of, batches)), _mean(tables))
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _common import apply_options, check_task
 from _start import check_weights, read_weights
 from mmengine.config import Config
 from mmengine.model import BaseModel
@@ -25,7 +27,7 @@ class Run:
         path: the file.
         cfg: configuration of the run.
         model: its model, in evaluation mode.
-        epoch: epochs that it was trained.
+        epoch, iteration: how long it was trained.
         selection: what its selection remembered, or None where none was at work.
     """
 
@@ -33,12 +35,26 @@ class Run:
     cfg: Config
     model: BaseModel
     epoch: int
+    iteration: int
     selection: Mapping[str, Any] | None
 
     @property
     def label(self) -> str:
         """What pictures call the run: its folder."""
         return self.path.resolve().parent.name
+
+    def check_weights(self) -> None:
+        """Refuse what cannot be differentiated.
+
+        Raises:
+            AusamError: for a weight that is NaN or infinite.
+        """
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise AusamError(
+                    f"{self.path} holds weights that are not finite ({name}): its training "
+                    "diverged; give a checkpoint from before"
+                )
 
     def scores(self) -> Mapping[str, Any]:
         """The table of scores.
@@ -63,17 +79,18 @@ def load_run(path: Path, options: Mapping[str, Any] | None = None) -> Run:
 
     Raises:
         AusamError: for a file that is missing or truncated, without a configuration, or whose
-            weights do not fit it.
+            weights do not fit it; and where options do not fit the configuration or the data.
     """
-    read_weights(path)  # refuses what is no checkpoint
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = _read(path)
     meta = checkpoint.get("meta") or {}
     if not meta.get("cfg"):
         raise AusamError(f"{path} holds no configuration; give a checkpoint of tools/train.py")
     cfg = Config.fromstring(meta["cfg"], ".py")
-    cfg.merge_from_dict(dict(options or {}))
+    apply_options(cfg, options, path)
     for name in cfg.get("custom_imports", {}).get("imports", []):
         importlib.import_module(name)
+    if options:  # what the checkpoint says was checked when it was trained
+        _check_training_data(cfg)
     init_default_scope(cfg.get("default_scope", "mmengine"))
     model = MODELS.build(cfg.model)
     check_weights(model, path, "its own configuration, as --cfg-options has changed it")
@@ -84,14 +101,22 @@ def load_run(path: Path, options: Mapping[str, Any] | None = None) -> Run:
             "checkpoint was put together by hand"
         )
     selection = (checkpoint.get("ausam") or {}).get("selection")
-    return Run(path, cfg, model.eval(), int(meta.get("epoch", 0)), selection)
+    return Run(path, cfg, model.eval(), *_step_of(checkpoint), selection)
+
+
+def _check_training_data(cfg: Config) -> None:
+    """Analyses look at the training samples alone."""
+    seen = copy.deepcopy(cfg)
+    seen.val_dataloader = seen.test_dataloader = None
+    check_task(seen)
 
 
 def by_folder(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Checkpoints of one run together, in the order of their epochs.
+    """Checkpoints of one run together, in the order of training.
 
     Raises:
-        AusamError: where two folders have one name.
+        AusamError: where two folders have one name, and where two checkpoints of a run are of the
+            same step, as the best and the last may be.
     """
     folders: dict[str, list[Path]] = {}
     for path in paths:
@@ -99,10 +124,30 @@ def by_folder(paths: Sequence[Path]) -> dict[str, list[Path]]:
     for name, files in folders.items():
         if len({file.resolve().parent for file in files}) > 1:
             raise AusamError(f"two folders of the checkpoints are called {name}; rename one")
-        files.sort(key=_epoch_of)
+        if len(files) > 1:
+            files[:] = _in_order(files)
     return folders
 
 
-def _epoch_of(path: Path) -> tuple[int, str]:
-    number = path.stem.rpartition("_")[2]
-    return (int(number) if number.isdigit() else 0, path.stem)
+def _in_order(files: Sequence[Path]) -> list[Path]:
+    held: dict[tuple[int, int], Path] = {}
+    for file in files:
+        step = _step_of(_read(file))
+        if step in held:
+            raise AusamError(
+                f"{held[step]} and {file.name} are both of epoch {step[0]} of one run; give one of "
+                "them"
+            )
+        held[step] = file
+    return [held[step] for step in sorted(held)]
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    read_weights(path)  # refuses what is no checkpoint
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def _step_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """Epochs and iterations that were trained."""
+    meta = checkpoint.get("meta") or {}
+    return int(meta.get("epoch") or 0), int(meta.get("iter") or 0)

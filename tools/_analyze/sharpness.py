@@ -19,11 +19,14 @@ def sharpness(loss: Loss, parameters: Sequence[Tensor], rhos: Sequence[float]) -
         loss: computes the loss of the batch, 0-dim.
         parameters: what is moved; they are as they were afterwards.
         rhos: distances.
+
+    Returns:
+        The rise at each: 0 where the gradient is 0, NaN where it is not finite.
     """
     at_w = loss()
     gradient = flat_gradient(at_w, parameters)
     norm = gradient.norm()
-    if not norm > 0:
+    if norm == 0:  # NaN goes on: nothing is known of it, least of all that it is flat
         return [0.0 for _ in rhos]
     rises = []
     for rho in rhos:
