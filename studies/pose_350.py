@@ -27,3 +27,16 @@ arms = {
     "sam_2": dict(label="SAM, as many epochs", method=SAM, times=2),
     "adam_2": dict(label="Adam, twice the epochs", times=2),
 }
+
+found = """
+**SAM late pays for poses where the network fits them.** At Adam's cost, in the last quarter of the
+run, SAM on whole batches is 1.7 ± 1.0 points above Adam and on a random half of each batch, which
+keeps all epochs, 1.5 ± 1.1 (three seeds; 0.1 ± 0.3 between the two). Adam fits 96 % of the joints
+that it was trained on, late SAM 89 %. On 1,700 persons, which the network does not fit in as many
+steps (`pose_lspet`), nothing gained.
+"""
+limits = """
+Three seeds, one network and size. ρ is the largest of three that were tried with one seed each, and
+a larger one may be better. What AUSAM's score, SAM of as many epochs and Adam of twice the epochs
+do is not run.
+"""
