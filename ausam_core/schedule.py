@@ -20,17 +20,9 @@ def first_epoch(start: float, epochs: int) -> int:
     """The epoch with which a share ``start`` of the run is over; the last one at the latest.
 
     A whole number, because the batches of an epoch are planned together; 1e-9 keeps 0.7 of 10
-    from becoming 8.
-
-    Raises:
-        AusamError: where there is a single epoch, and so nothing between two.
+    from becoming 8. A run of a single epoch ends before it.
     """
-    if start > 0 and epochs == 1:
-        raise AusamError(
-            f"start={start:g} begins between two epochs, and the run has one; leave start out, or "
-            "make the run two epochs long"
-        )
-    return min(math.ceil(start * epochs - 1e-9), epochs - 1)
+    return min(math.ceil(start * epochs - 1e-9), max(epochs - 1, 1))
 
 
 class Start:

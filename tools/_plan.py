@@ -93,6 +93,10 @@ def measure(cfg: Config) -> float:
     if _selection(cfg):  # as many as in later epochs: in the first, AUSAM trains every image
         alpha = _selection(cfg).get("alpha", 1)
         cfg.train_dataloader.batch_sampler.selection = dict(type="UniformSelection", alpha=alpha)
+    for hook in cfg.get("custom_hooks", []):
+        hook.pop(
+            "start", None
+        )  # a step costs as much before it as after it, if not within an epoch
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder

@@ -64,7 +64,7 @@ class AUSAMHook(Hook):
         s_min, s_max, start_epoch, estimate: see :class:`~ausam_core.GradientNormSelection`.
         start: share of the run, in [0, 1), in which the base optimizer trains whole batches; method
             and selection, wherever configured, begin with the first epoch after it, and with the
-            last at the latest. In a run of one epoch a method may begin, and no selection.
+            last at the latest. In a run of one epoch the method begins within it, and no selection.
         method: config of another method than SAM, instead of ``rho``.
         selection: config of another selection (or a selection), instead of ``alpha`` and the rest.
         loss_modules: names of the modules that compute the loss of each sample, where the hook

@@ -8,6 +8,7 @@ batch (:meth:`Selection.select`); one that makes fewer batches of full size over
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -75,6 +76,12 @@ class Selection(ABC):
         if epochs < 1:
             raise AusamError(f"a run has an epoch at least, found {epochs}")
         self.epochs = epochs
+        if epochs == 1 and self.start > 0:
+            warnings.warn(
+                f"start={self.start:g} of {type(self).__name__} lies between two epochs, and the "
+                "run has one: all samples are trained; leave start out, or train two epochs or more",
+                stacklevel=2,
+            )
 
     @property
     def first_epoch(self) -> int:

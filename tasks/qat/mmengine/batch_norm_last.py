@@ -37,6 +37,11 @@ class BatchNormLastHook(Hook):
         """Refuse what could not work later."""
         self._network = quantized_network(runner)
         self._first = first_epoch(self.start, runner.max_epochs)
+        if self._first >= runner.max_epochs:
+            raise AusamError(
+                f"BatchNormLastHook(start={self.start:g}) begins between two epochs, and the run "
+                "has one; train for two or more"
+            )
         model = runner.model
         if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
             raise AusamError(

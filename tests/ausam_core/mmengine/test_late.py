@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ausam_core import AusamError, in_second_pass
+from ausam_core import in_second_pass
 from ausam_core.mmengine import AUSAMHook
 from tests.ausam_core.mmengine.tiny import (
     HALF,
@@ -151,9 +151,11 @@ def test_it_begins_in_the_shortest_runs_too(epochs, late, by_epoch, tmp_path):
     assert [len(step) for step in steps] == [1] * (3 * epochs - late) + [2] * late
 
 
-def test_a_selection_cannot_begin_within_an_epoch(tmp_path):
-    with pytest.raises(AusamError, match=r"start=0.75 begins between two epochs, and the run has"):
-        train(tmp_path, wrapper=STOCK, hooks=[AUSAMHook(rho=0.1, alpha=0.5, start=0.75)], epochs=1)
+def test_a_selection_cannot_begin_within_an_epoch_and_says_so(tmp_path):
+    hooks = [AUSAMHook(rho=0.1, alpha=0.5, start=0.6)]
+    with pytest.warns(UserWarning, match="start=0.6 of GradientNormSelection lies between two"):
+        steps, _ = passes_of(tmp_path, wrapper=STOCK, hooks=hooks, epochs=1)
+    assert steps == [[8], [8], [8, 8]]  # the method alone begins, within it
 
 
 @pytest.mark.parametrize("alpha", [1, 0.5])

@@ -76,7 +76,7 @@ def test_killed_on_either_side_of_the_border_a_resumed_run_equals_the_whole_one(
 
 
 def test_a_share_that_cannot_begin_is_refused(tmp_path):
-    with pytest.raises(AusamError, match="start=0.9 begins between two epochs"):
+    with pytest.raises(AusamError, match=r"start=0.9\) begins between two epochs"):
         run(tmp_path, start=0.9, epochs=1)
     with pytest.raises(AusamError, match=r"start is a share of the run, in \[0, 1\); found 1"):
         BatchNormLastHook(start=1)
