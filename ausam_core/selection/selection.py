@@ -79,7 +79,7 @@ class Selection(ABC):
         if epochs == 1 and self.start > 0:
             warnings.warn(
                 f"start={self.start:g} of {type(self).__name__} lies between two epochs, and the "
-                "run has one: all samples are trained; leave start out, or train two epochs or more",
+                "run has one: all samples are trained; leave start out, or train for two epochs",
                 stacklevel=2,
             )
 
