@@ -62,9 +62,7 @@ class MESA(Method):
         self._average: list[Tensor] = [local(t.detach()).clone() for t in self._tensors()]
 
     def gradient(self, passes: Passes) -> StepResult:
-        if (
-            self.accumulated.batches == 0
-        ):  # batches that are accumulated see the weights of one update
+        if self.accumulated.batches == 0:  # those of one update see the same average
             self._follow()
         first = passes.forward()
         scores = class_scores(first, "MESA")

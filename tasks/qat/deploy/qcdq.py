@@ -9,10 +9,11 @@ bias is an int32 in units of the product of their steps, and a QuantizeLinear fo
 - codes of weights below 8 bits are multiplied by some factor that 8 bits leave room for, and their
   step is divided by it: then whole units are fine enough for the bias, see :func:`integers`.
 
-A layer whose result stays a real number, as the branches of a residual sum do, has no such form:
-rounding it to 8 bits is not what was trained. It is a convolution in floating point, whose weight
-is a Cast and a Mul: these an engine folds into a constant, a DequantizeLinear ONNX Runtime does
-not, and then cannot lay the weight out, nor put bias, sum and ReLU into the convolution.
+A layer whose result stays a real number, as the branches of a residual sum do unless the policy
+rounds them, has no such form: rounding it to 8 bits is not what was trained. It is a convolution in
+floating point, whose weight is a Cast and a Mul: these an engine folds into a constant, a
+DequantizeLinear ONNX Runtime does not, and then cannot lay the weight out, nor put bias, sum and
+ReLU into the convolution.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tasks.qat.deploy.emitter import conv_attributes, shape_of
 from tasks.qat.deploy.integer import (
     Accumulate,
     Clip,
+    FromCodes,
     MaxPool,
     Rescale,
     Reshape,
@@ -48,6 +50,8 @@ class Qcdq(Qdq):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._absorbed: dict[fx.Node, list[fx.Node]] = {}
+        # An engine rounds sums of codes its own way, so that codes drift whatever the factors are.
+        self._drifts = any(isinstance(module, FromCodes) for module in self.deployed.modules())
 
     def codes(self, node: fx.Node, module: ToCodes, values: str) -> str:
         name, zero = node.target, _zero(module.grid)
@@ -82,7 +86,8 @@ class Qcdq(Qdq):
         if quantizer is not None:
             self._absorbed[quantizer] = clips
             borders = self._borders(quantizer)
-            operands = self._integers(name, source, *integers(module, affine, borders))
+            most = _most_in_int8(source.grid) if self._drifts else 127
+            operands = self._integers(name, source, *integers(module, affine, borders, most))
         else:
             bias = self.graph.constant(f"{name}.bias", affine.offset.cpu(), "float32")
             operands = self._real_weight(name, module, affine, source), bias
@@ -159,7 +164,9 @@ class Qcdq(Qdq):
         return self.graph.add("Mul", [codes, scale], f"{name}.weight")
 
 
-def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def integers(
+    module: Accumulate, affine: Rescale, borders: Tensor, most_code: int = 127
+) -> tuple[Tensor, Tensor, Tensor]:
     """A layer in whole numbers: ``unit · (codes · inputs + bias)`` is the affine map of its sums.
 
     The bias is a rounded one. But sums are whole numbers too, so of the factors of the weight, the
@@ -170,6 +177,8 @@ def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tens
     Args:
         module, affine: the sums and what is behind them.
         borders: ``[codes - 1]``, the values between two codes of the result.
+        most_code: what the codes times their factor stay below, if the factor 1 does. Beside 8-bit
+            inputs kernels are faster for less than 127, and biases coarser.
 
     Returns:
         ``codes``, shaped like those of the module, and ``bias`` and ``unit``, ``[out]``; fp64.
@@ -177,8 +186,7 @@ def integers(module: Accumulate, affine: Rescale, borders: Tensor) -> tuple[Tens
     size = affine.multiplier.abs().clamp(min=torch.finfo(torch.float32).tiny)
     offset = affine.offset
     largest = int(module.codes.abs().max().clamp(min=1))
-    most_code = _most_in_int8(module.input_grid)
-    most_code = most_code if largest <= most_code else 127  # in uint8, which kernels are slower for
+    most_code = most_code if largest <= most_code else 127
     most = max(1, min(most_code // largest, _ROOM // max(module.bound, 1)))
     # the sign of the multiplier goes to the codes, but for -128: int8 has no 128
     turned = (affine.multiplier < 0) & (largest > 127)
