@@ -9,6 +9,7 @@ layer, not before, unless the policy rounds sums.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks.qat.attached import check_attached
 from tasks.qat.calls import Signs, call_of, input_of
 from tasks.qat.graph import trace, unused_name
 from tasks.qat.grid import Grid
+from tasks.qat.holds_bias import hold_bias
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.operations import FUNCTIONS
@@ -83,7 +85,7 @@ class _Conversion:
             is_end = node.target in end_modules
             if is_end and policy.first_last == "fp":
                 continue
-            activation = self.quantize_input(node, node.target, is_end, policy.first_last)
+            activation = self.quantize_input(node, node.target, is_end)
             table.append(self.quantize_layer(node, is_end, activation))
         if not table:
             raise AusamError(
@@ -94,7 +96,28 @@ class _Conversion:
         body.graph.lint()
         body.recompile()
         unused = names - set(body.state_dict()) if policy.first_last != "fp" else set()
-        return QuantizedNetwork(body, self.behaviour, table, unused)
+        return QuantizedNetwork(body, self.behaviour, table, self.holders(table), unused)
+
+    def holders(self, table: list[LayerRow]) -> dict[str, str]:
+        """Who holds the whole bias of each layer: the BatchNorm that alone reads it, or itself.
+
+        What is called twice has no one offset, and keeps the bias as trained.
+        """
+        calls = [node for node in self.body.graph.nodes if node.op == "call_module"]
+        times = Counter(node.target for node in calls)
+        named, found = {row.name for row in table}, {}
+        for node in calls:
+            if node.target not in named or times[node.target] > 1:
+                continue
+            layer = self.body.get_submodule(node.target)
+            (reader, *others) = list(node.users) or [None]
+            is_module = reader is not None and reader.op == "call_module" and not others
+            norm = self.body.get_submodule(reader.target) if is_module else None
+            if not isinstance(norm, _BatchNorm):
+                found[node.target] = node.target
+            elif times[reader.target] == 1 and hold_bias(norm, len(layer.weight)):
+                found[node.target] = reader.target
+        return found
 
     def layer_of(self, node: fx.Node) -> nn.Conv2d | nn.Linear | None:
         if node.op != "call_module":
@@ -106,9 +129,7 @@ class _Conversion:
         call = call_of(self.body, node)
         return call is not None and call.operation in FUNCTIONS
 
-    def quantize_input(
-        self, node: fx.Node, name: str, is_end: bool, first_last: int | str
-    ) -> fx.Node:
+    def quantize_input(self, node: fx.Node, name: str, is_end: bool) -> fx.Node:
         """Let a layer read a quantized tensor.
 
         Whoever reads a tensor reads the same codes, unless one is an end of the network: those have

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ausam_core import in_second_pass
 from tasks.qat.fake_quantize import Recipe, Ste, fake_quantize, gradient_scale
 from tasks.qat.grid import Grid
+from tasks.qat.holds_bias import HoldsBias
 from tasks.qat.steps import best_step, to_codes
 
 
@@ -47,7 +48,7 @@ class Behaviour:
         return not self.two_passes or self.ascends == (self.step_pass == 1)
 
 
-class _QuantizedWeight:
+class _QuantizedWeight(HoldsBias):
     """What the two layers share: a latent fp32 ``weight``, a ``step``, a ``grid``.
 
     ``quantized`` holds this pass's quantized weight while the network's forward runs.
@@ -114,7 +115,7 @@ class QuantConv2d(_QuantizedWeight, nn.Conv2d):
         return new
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.used_weight(), self.bias)
+        return self._conv_forward(input, self.used_weight(), self.used_bias)
 
 
 class QuantLinear(_QuantizedWeight, nn.Linear):
@@ -130,7 +131,7 @@ class QuantLinear(_QuantizedWeight, nn.Linear):
         return new
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.used_weight(), self.bias)
+        return F.linear(input, self.used_weight(), self.used_bias)
 
 
 class ActivationQuantizer(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ausam_core import in_second_pass
 from ausam_core.errors import AusamError
+from tasks.qat.behind_sums import whole_bias
 from tasks.qat.bits import bits_of, difference
 from tasks.qat.fake_quantize import Recipe, fake_quantize
 from tasks.qat.grid import Grid
+from tasks.qat.holds_bias import HoldsBias
 from tasks.qat.layers import ActivationQuantizer, Behaviour, QuantConv2d, QuantLinear
 from tasks.qat.policy import LayerRow
 from tasks.qat.step_guard import guard_steps
@@ -29,6 +31,8 @@ class QuantizedNetwork(nn.Module):
         body: the converted graph, with the module names of the float network.
         behaviour: shared by all its quantizers.
         table: a row for each call of a quantized layer.
+        holders: for each layer whose bias is a whole one in evaluation, the module that holds it:
+            the layer, or the BatchNorm behind it.
         unused: names in the float network's state that the graph does not use.
 
     Attributes:
@@ -44,9 +48,11 @@ class QuantizedNetwork(nn.Module):
         body: torch.fx.GraphModule,
         behaviour: Behaviour,
         table: list[LayerRow],
+        holders: Mapping[str, str],
         unused: Iterable[str] = (),
     ) -> None:
         super().__init__()
+        self.holders = dict(holders)
         self.body, self.behaviour, self.table = body, behaviour, table
         self.unused = frozenset(unused)
         self.input_shape: tuple[int, ...] | None = None
@@ -67,15 +73,23 @@ class QuantizedNetwork(nn.Module):
 
     @contextmanager
     def quantized_weights(self) -> Iterator[None]:
-        """Give every layer its quantized weight for the enclosed forward pass."""
+        """Give every layer its quantized weight for the enclosed forward pass.
+
+        In evaluation also its whole bias, see :mod:`tasks.qat.behind_sums`.
+        """
         layers = [layer for _, layer in self.layers()]
         for layer, weight in zip(layers, self._weights(layers), strict=True):
             layer.quantized = weight
+        biases = {} if self.training or self.behaviour.floats else self._whole_biases()
+        for holder, bias in biases.items():
+            holder.whole_bias = bias
         try:
             yield
         finally:
             for layer in layers:
                 layer.quantized = None
+            for holder in biases:
+                holder.whole_bias = None
 
     def layers(self) -> list[tuple[str, QuantConv2d | QuantLinear]]:
         """Names (as in the float network) and quantized layers, in the order of the graph."""
@@ -151,6 +165,15 @@ class QuantizedNetwork(nn.Module):
             )
         state_dict[name] = found
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _whole_biases(self) -> dict[HoldsBias, Tensor]:
+        rows, found = {row.name: row for row in self.table}, {}
+        for name, held_by in self.holders.items():
+            layer, holder = self.body.get_submodule(name), self.body.get_submodule(held_by)
+            if isinstance(holder, HoldsBias) and holder.bias is not None:
+                quantizer = self.body.get_submodule(rows[name].activation)
+                found[holder] = whole_bias(layer, quantizer, holder)
+        return found
 
     def _weights(self, layers: list[QuantConv2d | QuantLinear]) -> list[Tensor]:
         weights, behaviour = [layer.weight for layer in layers], self.behaviour

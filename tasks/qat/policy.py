@@ -22,8 +22,9 @@ class Policy:
     Args:
         weight_bits: bits of weights, signed, 2 to 8.
         activation_bits: bits of the inputs of layers, unsigned after ReLU, 2 to 8.
-        first_last: weights and inputs of the first and the last layer: a number of bits, ``"same"``
-            as the others, or ``"fp"`` to leave these layers in floating point.
+        first_last: weights and inputs of the first and the last layer: a number of bits; a pair, of
+            weights and of inputs; ``"same"`` as the others; or ``"fp"`` to leave these layers in
+            floating point. With ``(7, 8)`` they run on the fast integer kernels of every processor.
         depthwise_bits: bits of the weights of depthwise convolutions; None is ``weight_bits``. With
             9 weights a filter they are the weak spot of 2 bits.
         granularity: a step for each output ``"channel"`` of a weight, or one a ``"tensor"``.
@@ -38,7 +39,7 @@ class Policy:
 
     weight_bits: int = 2
     activation_bits: int = 4
-    first_last: int | Literal["same", "fp"] = 8
+    first_last: int | tuple[int, int] | Literal["same", "fp"] = 8
     depthwise_bits: int | None = None
     granularity: Literal["channel", "tensor"] = "channel"
     function_bits: int = 8
@@ -51,9 +52,11 @@ class Policy:
         if self.first_last not in ("same", "fp"):
             if isinstance(self.first_last, str):
                 raise AusamError(
-                    f'first_last must be bits, "same" or "fp", found {self.first_last!r}'
+                    'first_last must be bits, a pair of them, "same" or "fp", found '
+                    f"{self.first_last!r}"
                 )
-            Grid(self.first_last, signed=True)
+            for bits in self._ends:
+                Grid(bits, signed=True)
         for bits in (self.depthwise_bits, self.sum_bits):
             if bits is not None:
                 Grid(bits, signed=True)
@@ -81,15 +84,21 @@ class Policy:
     def weight_grid(self, layer: nn.Module, is_end: bool) -> Grid:
         """The integers of a layer's weights."""
         if is_end and self.first_last != "same":
-            return Grid(int(self.first_last), signed=True)
+            return Grid(self._ends[0], signed=True)
         if self.depthwise_bits is not None and is_depthwise(layer):
             return Grid(self.depthwise_bits, signed=True)
         return Grid(self.weight_bits, signed=True)
 
     def activation_grid(self, is_end: bool, signed: bool) -> Grid:
         """The integers of a tensor that enters a layer."""
-        bits = self.first_last if is_end and self.first_last != "same" else self.activation_bits
-        return Grid(int(bits), signed=signed)
+        is_own = is_end and self.first_last != "same"
+        return Grid(self._ends[1] if is_own else self.activation_bits, signed=signed)
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        """Bits of weights and inputs of the first and the last layer."""
+        pair = self.first_last
+        return tuple(pair) if isinstance(pair, (tuple, list)) else (pair, pair)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ in :mod:`tasks.qat.deploy.rules`.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
+from tasks.qat.behind_sums import affine_map, affine_of, whole_affine_map
 from tasks.qat.calls import call_of, input_of, no_integer_form
 from tasks.qat.deploy import pooling_rules  # noqa: F401  registers
 from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, Rescale, ToCodes
@@ -19,6 +20,7 @@ from tasks.qat.deploy.integer_graph import IntegerGraph
 from tasks.qat.deploy.rules import RULES
 from tasks.qat.deploy.shapes import Shapes
 from tasks.qat.graph import in_mode, output_nodes
+from tasks.qat.holds_bias import HoldsBias
 from tasks.qat.layers import ActivationQuantizer, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.steps import FLOOR
@@ -121,7 +123,7 @@ class Lowering(IntegerGraph):
         if isinstance(module, (QuantConv2d, QuantLinear)):
             return self._layer(node, module)
         if isinstance(module, _BatchNorm):
-            rescale = Rescale(*_affine(module))
+            rescale = Rescale(*affine_of(module))
             return self.add(f"{node.target}.rescale", rescale, self.tensor(input_of(node)))
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             raise AusamError(
@@ -147,21 +149,21 @@ class Lowering(IntegerGraph):
                 f"the sums of layer {node.target} may reach {sums.bound}, which no accumulator "
                 "holds exactly; use fewer bits there"
             )
-        input_step = quantizer.step.float().clamp(min=FLOOR).double()
-        unit = (input_step * layer.step.float().clamp(min=FLOOR).double()).expand(len(layer.weight))
-        multiplier, offset = unit, torch.zeros_like(unit)
-        if layer.bias is not None:
-            offset = layer.bias.double()
         norm = self._norm_behind(node, conv is not None)
-        if norm is not None:
-            scale, shift = _affine(self.body.get_submodule(norm.target))
-            multiplier, offset = unit * scale, offset * scale + shift
+        module = None if norm is None else self.body.get_submodule(norm.target)
+        behind = whole_affine_map if self._is_whole(norm or node) else affine_map
+        multiplier, offset = behind(layer, quantizer, module)
         rescale = Rescale(multiplier, offset, behind_sums=True, axis=-1 if conv is None else 1)
         result = self.add(f"{node.target}.accumulate", sums, self.codes(source))
         result = self.add(f"{node.target}.rescale", rescale, result)
         if norm is not None:
             self._done[norm] = result
         return result
+
+    def _is_whole(self, holder: fx.Node) -> bool:
+        """Whether the bias that a layer or a BatchNorm holds is a whole one in evaluation."""
+        is_held = holder.target in self.holders.values()
+        return is_held and isinstance(self.body.get_submodule(holder.target), HoldsBias)
 
     def _norm_behind(self, node: fx.Node, is_conv: bool) -> fx.Node | None:
         """The BatchNorm that alone reads a layer and has the same channels."""
@@ -171,12 +173,3 @@ class Lowering(IntegerGraph):
         is_norm = isinstance(self.body.get_submodule(reader.target), _BatchNorm)
         # behind a linear layer over more than features, BatchNorm counts another dimension
         return reader if is_norm and (is_conv or len(self.shapes.of(node)) == 1) else None
-
-
-def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """BatchNorm in evaluation as ``x · scale + shift``, fp64."""
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -norm.running_mean.double() * scale
-    return scale, shift if norm.bias is None else shift + norm.bias.double()

@@ -75,13 +75,10 @@ def test_with_sums_of_codes_no_convolution_and_no_sum_is_left_in_floats(bits, tm
     assert not {"Conv", "FusedConv", "Add", "Mul", "Relu"} & found.keys()
 
 
-@pytest.mark.parametrize(
-    ("sum_bits", "expected"),
-    [(8, {"conv1.codes"}), (None, {"layer1.conv1.codes", "layer2.conv1.codes"})],
-)
-def test_beside_8_bit_inputs_weights_lie_in_int8_where_codes_drift_anyway(sum_bits, expected):
-    """Kernels are faster for it; else they are stretched further, for the finest bias."""
-    policy = Policy(2, 8, sum_bits=sum_bits)
+@pytest.mark.parametrize(("first_last", "expected"), [(8, {"conv1.codes"}), ((7, 8), set())])
+def test_beside_8_bit_inputs_weights_lie_in_int8_unless_they_have_8_bits_too(first_last, expected):
+    """Kernels are faster for it, and those without VNNI saturate beyond 64."""
+    policy = Policy(2, 8, first_last=first_last, sum_bits=8)
     model = to_onnx(lower(quantized(policy=policy)), SHAPE, "qdq", "int8")
     kinds = {t.name: t.data_type for t in model.graph.initializer if t.name.endswith(".codes")}
     uint8 = {name for name, kind in kinds.items() if kind == onnx.TensorProto.UINT8}
@@ -89,21 +86,27 @@ def test_beside_8_bit_inputs_weights_lie_in_int8_where_codes_drift_anyway(sum_bi
 
 
 @pytest.mark.parametrize(
-    ("kind", "policy", "share"),
+    ("kind", "policy", "ties"),
     [
         ("residual", Policy(), 0),
         ("residual", Policy(2, 8), 0),
+        ("residual", Policy(8, 8), 2),
+        ("residual", Policy(sum_bits=8), 0),
+        ("residual", Policy(2, 8, sum_bits=8, first_last=(7, 8)), 0),
+        ("residual", Policy(8, 8, sum_bits=8), 0),
         ("depthwise", Policy(first_last="same"), 0),
         ("relu6", Policy(3, 3, first_last="same"), 0),
         ("depthwise", Policy(4, 4, first_last="same"), 0),
+        ("depthwise", Policy(8, 8), 0),
     ],
 )
-def test_codes_do_not_flip_where_weights_leave_room_in_8_bits(kind, policy, share):
+def test_no_code_flips_but_for_ties(kind, policy, ties):
+    """What is computed in integers is exact; where it is fp32, a tie may go to the other side."""
     deployed = lower(network(kind, policy))
     model, inner = with_inner_names(deployed, SHAPE, "qdq", "int8")
     x = images(64, seed=5)
     found, _ = compare_codes(deployed, model, inner, x, x)
-    assert {name: differ for name, (differ, of) in found.items() if differ > share * of} == {}
+    assert sum(differ for differ, of in found.values()) <= ties
 
 
 def test_clips_that_leave_a_single_code_are_applied_in_their_order():
@@ -139,48 +142,17 @@ def test_sums_in_8_bits_do_not_saturate(code, gain):
     assert deployed.get_submodule("0.accumulate").codes.unique().tolist() == [code]
 
 
-def layer(multiplier, offset):
-    codes = torch.tensor([[-2.0, 1.0, 1.0, 0.0], [1.0, 1.0, -1.0, -2.0]])
-    affine = Rescale(torch.tensor(multiplier), torch.tensor(offset), behind_sums=True, axis=-1)
-    return Accumulate(codes, Grid(2, True), Grid(4, False), None), affine
-
-
 @pytest.mark.parametrize(
     ("multiplier", "offset"),
     [([0.013, -0.0071], [0.2, 0.3]), ([1e-12, 0.0], [0.4, -0.7]), ([0.01, 0.02], [0.0, 100.0])],
 )
 def test_integers_are_the_affine_map_of_the_sums(multiplier, offset):
-    module, affine = layer(multiplier, offset)
-    borders = (torch.arange(15).double() + 0.5) * 0.03
-    codes, bias, unit = integers(module, affine, borders)
+    codes = torch.tensor([[-2.0, 1.0, 1.0, 0.0], [1.0, 1.0, -1.0, -2.0]])
+    module = Accumulate(codes, Grid(2, True), Grid(4, False), None)
+    affine = Rescale(torch.tensor(multiplier), torch.tensor(offset), behind_sums=True, axis=-1)
+    codes, bias, unit = integers(module, affine)
     assert codes.abs().max() <= 127 and (unit > 0).all() and bias.abs().max() <= 2**30
     inputs = torch.randint(16, (500, 4), generator=torch.Generator().manual_seed(0))
     expected = affine(module(inputs.float()))
     found = unit * (inputs.double() @ codes.T + bias)
-    assert torch.equal(torch.bucketize(found, borders), torch.bucketize(expected, borders))
-    assert torch.allclose(found, expected, atol=0.02)
-
-
-def test_where_no_factor_fits_a_longer_or_shorter_unit_keeps_sums_on_their_side_of_a_border():
-    """Beside the code 127 there is none; a rounded bias alone would move three times as many."""
-    generator, channels = torch.Generator().manual_seed(0), 64
-    codes = torch.randint(-128, 128, (channels, 27), generator=generator).float()
-    codes[:, 0] = 127
-    multiplier = 1e-4 * (0.5 + torch.rand(channels, generator=generator))
-    offset = torch.randn(channels, generator=generator)
-    affine = Rescale(multiplier, offset, behind_sums=True, axis=-1)
-    borders = (torch.arange(15).double() + 0.5) * 0.2
-    module = Accumulate(codes, Grid(8, True), Grid(8, False), None)
-    scaled, *found = integers(module, affine, borders)
-    assert torch.equal(scaled, codes.double())
-
-    size, shift = (value.view(-1, 1, 1) for value in (affine.multiplier, affine.offset))
-    last = ((borders - shift) / size).floor().view(channels, 15, 1)
-    sums = last + torch.tensor([0.0, 1.0])  # those on both sides of each border
-    expected = torch.bucketize(sums * size + shift, borders)
-
-    def moved(bias, unit):
-        bias, unit = bias.view(-1, 1, 1), unit.view(-1, 1, 1)
-        return int((torch.bucketize(unit * (sums + bias), borders) != expected).sum())
-
-    assert 3 * moved(*found) < moved((offset / multiplier).double().round(), size)
+    assert ((found - expected).abs() <= 0.5001 * unit + 1e-9).all()
