@@ -14,6 +14,8 @@ arms = {
     "of_128_rate_2_decay_4": sgd(128, 0.1, 4e-3),
     "of_128_rate_4_decay_4": sgd(128, 0.2, 4e-3),
     "of_128_rate_8_decay_4": sgd(128, 0.4, 4e-3),
+    "of_128_rate_16_decay_4": sgd(128, 0.8, 4e-3),
+    "of_128_rate_8_decay_8": sgd(128, 0.4, 8e-3),
     "of_128_rate_4_decay_8": sgd(128, 0.2, 8e-3),
     "of_128_rate_4_decay_16": sgd(128, 0.2, 1.6e-2),
 }
