@@ -8,6 +8,7 @@ import importlib.util
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ def files(network: QuantizedNetwork, images: Tensor) -> dict[str, Any]:
 
 
 def time_files(models: dict[str, Any], images: Tensor, rounds: int = ROUNDS) -> dict[str, Tensor]:
-    """Milliseconds for a batch, ``[rounds]`` for each file; one thread, the files in turn."""
+    """Milliseconds for a batch, ``[rounds]`` for each file; one thread, the files in turn.
+
+    Who follows whom changes from round to round: a file finds the caches as the last one left them.
+    """
     runtime = require("onnxruntime", for_int2=True)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -65,10 +69,12 @@ def time_files(models: dict[str, Any], images: Tensor, rounds: int = ROUNDS) -> 
     }
     given = {"images": np.ascontiguousarray(images.numpy())}
     taken: dict[str, list[float]] = {name: [] for name in sessions}
+    names, random = list(sessions), Random(0)
     for _ in range(WARM_UP + rounds):
-        for name, session in sessions.items():
+        random.shuffle(names)
+        for name in names:
             start = time.perf_counter()
-            session.run(None, given)
+            sessions[name].run(None, given)
             taken[name].append(1e3 * (time.perf_counter() - start))
     return {name: torch.tensor(values[WARM_UP:]) for name, values in taken.items()}
 
