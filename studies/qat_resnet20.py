@@ -19,11 +19,6 @@ AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=0.5)
 
 arms = {
     "sgd": dict(label="SGD"),
-    # What an engine that adds integers costs: sums of residual blocks in 8 bits, ends in W7A8.
-    "sgd_integers": dict(
-        label="SGD, sums in 8 bits",
-        options={"model.policy.sum_bits": 8, "model.policy.first_last": (7, 8)},
-    ),
     "sam": dict(label="SAM", method=SAM),
     "random": dict(label="SAM on a random half", method=SAM, selection=HALF),
     "ausam": dict(label="AUSAM", method=SAM, selection=AUSAM),
