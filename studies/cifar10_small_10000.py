@@ -1,15 +1,16 @@
 """Where does a second pass pay, with 10,000 training images?
 
-As `cifar10_small_2500`, on the first 10,000 training images and as long as 60 epochs of SGD, in
-which SGD does not fit them all: the other side of that study.
+As `cifar10_tuned_2500`, with its settings, on the first 10,000 training images and as long as 60
+epochs of SGD, in which SGD does not fit them all: the other side of that study.
 """
 
-from studies.cifar10_small_2500 import KEPT, RHO, metric, references  # noqa: F401
-from studies.cifar10_small_2500 import arms as all_arms
+from studies.cifar10_small_2500 import metric, references  # noqa: F401
+from studies.cifar10_tuned_2500 import RHO
+from studies.shared.cifar10_small import KEPT, arms_at
 
 config = "configs/studies/cifar10_10000.py"
 samples = 10_000
 budget = 60 * samples
 seeds = range(5)
 rho = RHO
-arms = {name: all_arms[name] for name in KEPT}
+arms = {name: arms_at(RHO)[name] for name in KEPT}

@@ -21,20 +21,6 @@ rho = RHO
 
 arms = arms_at(RHO)
 
-# What the larger and the noisy data are tried with, and what gets all seeds here: SGD, SAM, a
-# random half and AUSAM, and what the first seeds say is worth it.
-KEPT = (
-    "sgd",
-    "sam",
-    "random",
-    "ausam",
-    "late_random",
-    "late_random_half",
-    "late_ausam",
-    "split",
-    "sam_2",
-)
-
 found = """
 At these settings of SGD, which are the paper's for ResNet-18, SAM on a random half of each batch,
 in the last half of the run, is 3.2 ± 0.3 points above SGD over five seeds, and level with SAM of as

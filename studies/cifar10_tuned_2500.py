@@ -5,7 +5,7 @@ those that suit SGD here (`studies/cifar10_sgd.py`); all other arms take them ov
 whole test set.
 """
 
-from studies.cifar10_small_2500 import KEPT, budget, metric, references, samples  # noqa: F401
+from studies.cifar10_small_2500 import budget, metric, references, samples  # noqa: F401
 from studies.shared.cifar10_small import arms_at
 
 # Chosen once, for SAM, by studies/cifar10_rho_tuned.py on training images that no run here sees.

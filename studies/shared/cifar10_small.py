@@ -8,6 +8,8 @@ HALF = dict(type="UniformSelection", alpha=0.5)
 THREE_QUARTERS = dict(type="UniformSelection", alpha=0.75)
 AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=0.5)
 EL2N = dict(type="EL2NSelection", alpha=0.5, s_min=0.1, s_max=0.5)
+KEPT = ("sgd", "sam", "random", "ausam", "late_sam", "late_random", "late_ausam", "sam_2")
+"""The arms that noisy and larger data are tried with: those that matter at clean settings."""
 
 
 def sgd(batch: int, rate: float, decay: float = 1e-3) -> dict[str, Any]:
