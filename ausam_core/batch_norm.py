@@ -44,7 +44,8 @@ class RunningStatistics:
     no cost. Setting ``momentum`` to 0, as public SAM code does, still counts batches, fails with
     ``momentum=None``, and loses the momentum if done twice. Any other layer (InstanceNorm, spectral
     normalisation, observers, a user's layers) has those buffers put back that a pass moves, and
-    those parameters without a gradient: a teacher that the forward pass itself averages.
+    those parameters without a gradient: a teacher that the forward pass itself averages. A BatchNorm
+    with a forward of its own is one of these, unless it says ``heeds_track_running_stats = True``.
     The layers are looked for again each time, because they can be replaced.
 
     Example:
@@ -140,8 +141,9 @@ def _obeys(module: nn.Module) -> bool:
     """Whether a layer leaves its statistics alone when told that it tracks none."""
     if not isinstance(module, _BatchNorm):
         return False
-    # A subclass with a forward of its own may not look at the flag.
-    return type(module).forward.__module__.startswith("torch.nn.")
+    # A subclass with a forward of its own may not look at the flag; one that does says so.
+    says_so = getattr(module, "heeds_track_running_stats", False)
+    return says_so or type(module).forward.__module__.startswith("torch.nn.")
 
 
 def _tell(module: nn.Module, tracks: bool) -> None:

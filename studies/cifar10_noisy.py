@@ -11,7 +11,7 @@ from studies.cifar10_small_2500 import budget, metric, references, samples  # no
 from studies.shared.cifar10_small import KEPT, arms_at
 
 # Chosen once, for SAM, by studies/cifar10_rho_noisy.py on images that no run here sees.
-RHO = 0.1
+RHO = 0.05
 
 config = "configs/studies/cifar10_noisy.py"
 seeds = range(5)

@@ -29,7 +29,7 @@ _PAIR = 2**15 - 1
 def affine_map(
     layer: QuantizedLayer, quantizer: ActivationQuantizer, norm: _BatchNorm | None
 ) -> tuple[Tensor, Tensor]:
-    """Multiplier and offset behind the sums of a layer, as trained.
+    """Multiplier and offset behind the sums of a layer, with the bias of the pass that runs.
 
     Args:
         layer: the quantized layer.
@@ -41,19 +41,12 @@ def affine_map(
     """
     step = quantizer.step.float().clamp(min=FLOOR).double()
     multiplier = (step * layer.step.float().clamp(min=FLOOR).double()).expand(len(layer.weight))
-    offset = torch.zeros_like(multiplier) if layer.bias is None else layer.bias.double()
+    bias = layer.used_bias
+    offset = torch.zeros_like(multiplier) if bias is None else bias.double()
     if norm is None:
         return multiplier, offset
-    scale, shift = affine_of(norm)
+    scale, shift = affine_of(norm, norm.used_bias if isinstance(norm, HoldsBias) else norm.bias)
     return multiplier * scale, offset * scale + shift
-
-
-def whole_affine_map(
-    layer: QuantizedLayer, quantizer: ActivationQuantizer, norm: _BatchNorm | None
-) -> tuple[Tensor, Tensor]:
-    """:func:`affine_map` as it is in evaluation: the offset is a whole number of units."""
-    multiplier, offset = affine_map(layer, quantizer, norm)
-    return multiplier, _whole(layer, quantizer, multiplier, offset)
 
 
 def whole_bias(layer: QuantizedLayer, quantizer: ActivationQuantizer, holder: HoldsBias) -> Tensor:
@@ -63,18 +56,19 @@ def whole_bias(layer: QuantizedLayer, quantizer: ActivationQuantizer, holder: Ho
     """
     norm = holder if isinstance(holder, _BatchNorm) else None
     with torch.no_grad():
-        trained = affine_map(layer, quantizer, norm)
-        moved = (_whole(layer, quantizer, *trained) - trained[1]).to(holder.bias.dtype)
+        multiplier, offset = affine_map(layer, quantizer, norm)
+        unit = unit_of(multiplier, offset, stretch(layer.weight, layer.grid, quantizer.grid))
+        moved = ((offset / unit).round() * unit - offset).to(holder.bias.dtype)
     return holder.bias + moved
 
 
-def affine_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """BatchNorm in evaluation as ``x · scale + shift``; ``[C]`` each, fp64."""
+def affine_of(norm: _BatchNorm, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """BatchNorm in evaluation, with this bias, as ``x · scale + shift``; ``[C]`` each, fp64."""
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
-    return scale, shift if norm.bias is None else shift + norm.bias.double()
+    return scale, shift if bias is None else shift + bias.double()
 
 
 def stretch(weight: Tensor, grid: Grid, inputs: Grid) -> int:
@@ -106,11 +100,3 @@ def unit_of(multiplier: Tensor, offset: Tensor, stretched: int) -> Tensor:
     """
     size = multiplier.abs().clamp(min=torch.finfo(torch.float32).tiny)
     return torch.maximum(size / stretched, offset.abs() / _ROOM)
-
-
-def _whole(
-    layer: QuantizedLayer, quantizer: ActivationQuantizer, multiplier: Tensor, offset: Tensor
-) -> Tensor:
-    """The whole number of units next to an offset."""
-    unit = unit_of(multiplier, offset, stretch(layer.weight, layer.grid, quantizer.grid))
-    return (offset / unit).round() * unit

@@ -28,6 +28,8 @@ class HoldsBias(nn.Module):
 class _Norm(HoldsBias, _BatchNorm):
     """BatchNorm right behind a layer."""
 
+    heeds_track_running_stats = True  # ausam_core need not copy them
+
     def forward(self, input: Tensor) -> Tensor:
         # behind a linear layer over more than features, BatchNorm counts another dimension
         if self.training or self.whole_bias is None or input.dim() == 3:

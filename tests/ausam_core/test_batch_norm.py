@@ -42,6 +42,28 @@ def test_frozen_layers_still_normalise_by_the_batch(name):
         assert torch.equal(layer(x), expected)
 
 
+class Doubled(nn.BatchNorm1d):
+    """A forward of its own: that it looks at the flag cannot be seen."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Heeds(Doubled):
+    heeds_track_running_stats = True
+
+
+@pytest.mark.parametrize(("kind", "told"), [(Doubled, False), (Heeds, True)])
+def test_a_subclass_that_says_it_heeds_the_flag_is_told_and_others_are_put_back(kind, told):
+    layer, x = kind(3), torch.randn(8, 3, 5)
+    layer(x)
+    before = state(layer)
+    with RunningStatistics(layer).frozen():
+        assert layer.track_running_stats is not told
+        layer(x + 3)
+    assert same(before, state(layer)) and layer.track_running_stats
+
+
 def test_freezing_nests():
     layer, x = nn.BatchNorm1d(3), torch.randn(8, 3)
     statistics = RunningStatistics(layer)

@@ -16,13 +16,12 @@ class IntegerGraph:
 
     Attributes:
         body: the quantized network.
-        holders: of whole biases, see :class:`~tasks.qat.network.QuantizedNetwork`.
         shapes: of its tensors.
         device: where it lies.
     """
 
     def __init__(self, network: QuantizedNetwork, shapes: Shapes) -> None:
-        self.body, self.holders, self.shapes = network.body, network.holders, shapes
+        self.body, self.shapes = network.body, shapes
         self.device = network.grids.device
         self._graph, self._modules = fx.Graph(), {}
         self._done: dict[fx.Node, fx.Node] = {}

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ausam_core.errors import AusamError
-from tasks.qat.behind_sums import affine_map, affine_of, whole_affine_map
+from tasks.qat.behind_sums import affine_map, affine_of
 from tasks.qat.calls import call_of, input_of, no_integer_form
 from tasks.qat.deploy import pooling_rules  # noqa: F401  registers
 from tasks.qat.deploy.integer import INT32_EXACT, Accumulate, Rescale, ToCodes
@@ -20,7 +20,6 @@ from tasks.qat.deploy.integer_graph import IntegerGraph
 from tasks.qat.deploy.rules import RULES
 from tasks.qat.deploy.shapes import Shapes
 from tasks.qat.graph import in_mode, output_nodes
-from tasks.qat.holds_bias import HoldsBias
 from tasks.qat.layers import ActivationQuantizer, QuantConv2d, QuantLinear
 from tasks.qat.network import QuantizedNetwork
 from tasks.qat.steps import FLOOR
@@ -69,7 +68,7 @@ def _lowered(network: QuantizedNetwork, input_shape: tuple[int, int, int] | None
             "image yet; give the shape of one, (channels, height, width), or calibrate"
         )
     _check_finite(network)
-    with in_mode(network, False):
+    with in_mode(network, False), network.quantized_weights():
         return Lowering(network, Shapes(network, tuple(input_shape))).run()
 
 
@@ -123,7 +122,7 @@ class Lowering(IntegerGraph):
         if isinstance(module, (QuantConv2d, QuantLinear)):
             return self._layer(node, module)
         if isinstance(module, _BatchNorm):
-            rescale = Rescale(*affine_of(module))
+            rescale = Rescale(*affine_of(module, module.bias))
             return self.add(f"{node.target}.rescale", rescale, self.tensor(input_of(node)))
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             raise AusamError(
@@ -151,19 +150,13 @@ class Lowering(IntegerGraph):
             )
         norm = self._norm_behind(node, conv is not None)
         module = None if norm is None else self.body.get_submodule(norm.target)
-        behind = whole_affine_map if self._is_whole(norm or node) else affine_map
-        multiplier, offset = behind(layer, quantizer, module)
+        multiplier, offset = affine_map(layer, quantizer, module)
         rescale = Rescale(multiplier, offset, behind_sums=True, axis=-1 if conv is None else 1)
         result = self.add(f"{node.target}.accumulate", sums, self.codes(source))
         result = self.add(f"{node.target}.rescale", rescale, result)
         if norm is not None:
             self._done[norm] = result
         return result
-
-    def _is_whole(self, holder: fx.Node) -> bool:
-        """Whether the bias that a layer or a BatchNorm holds is a whole one in evaluation."""
-        is_held = holder.target in self.holders.values()
-        return is_held and isinstance(self.body.get_submodule(holder.target), HoldsBias)
 
     def _norm_behind(self, node: fx.Node, is_conv: bool) -> fx.Node | None:
         """The BatchNorm that alone reads a layer and has the same channels."""

@@ -36,7 +36,7 @@ def trained(build, size, policy=None, batch=8):
     data = inputs(3 * batch, size)
     calibrate(network, data.split(batch))
     method = SAM(
-        torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9),
+        torch.optim.Adam(network.parameters(), lr=1e-3),  # however large a gradient is
         network,
         rho=0.05,
         exclude=[STEPS],
