@@ -44,9 +44,10 @@ class RunningStatistics:
     no cost. Setting ``momentum`` to 0, as public SAM code does, still counts batches, fails with
     ``momentum=None``, and loses the momentum if done twice. Any other layer (InstanceNorm, spectral
     normalisation, observers, a user's layers) has those buffers put back that a pass moves, and
-    those parameters without a gradient: a teacher that the forward pass itself averages. A BatchNorm
-    with a forward of its own is one of these, unless it says ``heeds_track_running_stats = True``.
-    The layers are looked for again each time, because they can be replaced.
+    those parameters without a gradient: a teacher that the forward pass itself averages. A
+    BatchNorm with a forward of its own is one of these, unless it says
+    ``heeds_track_running_stats = True``. The layers are looked for again each time, because they
+    can be replaced.
 
     Example:
         >>> statistics = RunningStatistics(model)
