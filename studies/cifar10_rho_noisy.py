@@ -11,3 +11,12 @@ config = "configs/studies/cifar10_held_out_noisy_tuned.py"
 seeds = range(2)
 arms = radii(0.05, 0.1, 0.2, 0.4)
 references = ["rho_0_05"]
+
+found = """
+0.05: 44.9 % of the held-out images, where SGD has 44.4 (one seed each); 0.1 gives 41.8, and at 0.2
+SAM no longer learns. At the rate and decay that keep SGD from fitting wrong labels, a perturbation
+has little left to do.
+"""
+limits = """
+One seed a radius, and the best is the smallest tried.
+"""

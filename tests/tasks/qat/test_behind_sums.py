@@ -67,7 +67,7 @@ def test_each_offset_is_a_whole_number_of_units_less_than_half_of_one_away(kind,
         count = offset / unit
         assert torch.equal(same, multiplier)
         assert torch.allclose(count, count.round(), atol=0.02, rtol=1e-6)  # the bias is in fp32
-        assert ((offset - trained).abs() <= 0.501 * unit).all()
+        assert ((offset - trained).abs() <= 0.51 * unit + 1e-6 * trained.abs()).all()
         moved = max(moved, float(((offset - trained) / unit).abs().max()))
     assert moved > 0.3  # it was none before
 

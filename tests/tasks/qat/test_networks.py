@@ -16,9 +16,6 @@ from tests.tasks.qat.cases import SMALL, WIDE, lived_in
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-RARE = 2e-3
-"""The share of images' outputs that a flipped code may have moved in the style qdq."""
-
 
 def inputs(count, size, seed=5):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
@@ -36,7 +33,7 @@ def trained(build, size, policy=None, batch=8):
     data = inputs(3 * batch, size)
     calibrate(network, data.split(batch))
     method = SAM(
-        torch.optim.Adam(network.parameters(), lr=1e-3),  # however large a gradient is
+        torch.optim.Adam(network.parameters(), lr=1e-4),  # however large a gradient is
         network,
         rho=0.05,
         exclude=[STEPS],
@@ -67,13 +64,11 @@ def hold(network, size, count=8, styles=("exact", "qdq")):
                         assert torch.equal(result, expected), (style, weights, count)
                     else:
                         scale = expected.abs().max()
-                        far = ((result - expected).abs() > 1e-5 * scale).float().mean()
-                        assert far <= RARE or _one_flip(result, expected, scale)
-
-
-def _one_flip(result, expected, scale):
-    """In a small network one code moves many outputs, but each of them a little."""
-    return float((result - expected).abs().max()) < 0.05 * float(scale)
+                        apart = (result - expected).abs().flatten(1).amax(1)
+                        # a tie in fp32 moves the outputs of its image: a little, in a small
+                        # network; random weights spread it where there are many layers
+                        moved = int((apart > 1e-5 * scale).sum())
+                        assert moved <= 1 or float(apart.max()) < 0.05 * float(scale)
 
 
 @pytest.mark.parametrize("name", SMALL)
