@@ -7,6 +7,8 @@ in :mod:`tasks.qat.deploy.rules`.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -68,6 +70,8 @@ def _lowered(network: QuantizedNetwork, input_shape: tuple[int, int, int] | None
             "image yet; give the shape of one, (channels, height, width), or calibrate"
         )
     _check_finite(network)
+    if any(parameter.itemsize < 4 for parameter in network.parameters()):
+        network = copy.deepcopy(network).float()  # in bf16 a bias would be rounded once more
     with in_mode(network, False), network.quantized_weights():
         return Lowering(network, Shapes(network, tuple(input_shape))).run()
 

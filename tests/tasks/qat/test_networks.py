@@ -26,18 +26,22 @@ def losses(network, images):
     return sum(output.flatten(1).square().mean(1) for output in flat_outputs(network(images)))
 
 
-def trained(build, size, policy=None, batch=8):
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+
+
+def adam(parameters):
+    """However large the gradients of a deep network with random weights are."""
+    return torch.optim.Adam(parameters, lr=1e-4)
+
+
+def trained(build, size, policy=None, batch=8, optimizer=sgd):
     """Converted, calibrated, and trained for three steps of SAM on half of each batch."""
     torch.manual_seed(0)
     network = quantize(lived_in(build(), size), inputs(2, size), policy)
     data = inputs(3 * batch, size)
     calibrate(network, data.split(batch))
-    method = SAM(
-        torch.optim.Adam(network.parameters(), lr=1e-4),  # however large a gradient is
-        network,
-        rho=0.05,
-        exclude=[STEPS],
-    )
+    method = SAM(optimizer(network.parameters()), network, rho=0.05, exclude=[STEPS])
     adapt_to_method(network, method)
     network.train()
     for part in data.split(batch):
@@ -86,7 +90,7 @@ def test_at_other_bits_too(name, policy):
 @pytest.mark.parametrize("name", WIDE)
 def test_networks_of_torchvision(name):
     build, size = WIDE[name]
-    hold(trained(build, size, batch=4), size, count=4)
+    hold(trained(build, size, batch=4, optimizer=adam), size, count=4)
 
 
 SUMS = ("alpha", "functions", "in place", "shortcuts without parameters")
@@ -102,7 +106,7 @@ def test_with_sums_of_codes_too(name, bits):
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "regnet_x_400mf", "googlenet"])
 def test_networks_of_torchvision_with_sums_of_codes(name):
     build, size = WIDE[name]
-    network = trained(build, size, Policy(sum_bits=8), batch=4)
+    network = trained(build, size, Policy(sum_bits=8), batch=4, optimizer=adam)
     hold(network, size, count=4, styles=["exact"])  # where a code flips, random weights spread it
 
 
