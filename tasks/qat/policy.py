@@ -24,7 +24,8 @@ class Policy:
         activation_bits: bits of the inputs of layers, unsigned after ReLU, 2 to 8.
         first_last: weights and inputs of the first and the last layer: a number of bits; a pair, of
             weights and of inputs; ``"same"`` as the others; or ``"fp"`` to leave these layers in
-            floating point. With ``(7, 8)`` they run on the fast integer kernels of every processor.
+            floating point. With ``(7, 8)`` products cannot saturate in kernels for int8 that add
+            two of them in 16 bits.
         depthwise_bits: bits of the weights of depthwise convolutions; None is ``weight_bits``. With
             9 weights a filter they are the weak spot of 2 bits.
         granularity: a step for each output ``"channel"`` of a weight, or one a ``"tensor"``.
@@ -50,7 +51,7 @@ class Policy:
         Grid(self.activation_bits, signed=False)
         Grid(self.function_bits, signed=False)
         if self.first_last not in ("same", "fp"):
-            if isinstance(self.first_last, str):
+            if isinstance(self.first_last, str) or len(self._ends) != 2:
                 raise AusamError(
                     'first_last must be bits, a pair of them, "same" or "fp", found '
                     f"{self.first_last!r}"

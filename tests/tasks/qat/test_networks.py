@@ -16,6 +16,9 @@ from tests.tasks.qat.cases import SMALL, WIDE, lived_in
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+RARE = 2e-3
+"""The share of images' outputs that a flipped code may have moved in the style qdq."""
+
 
 def inputs(count, size, seed=5):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
@@ -49,8 +52,12 @@ def trained(build, size, policy=None, batch=8, optimizer=sgd):
     return network.eval()
 
 
-def hold(network, size, count=8, styles=("exact", "qdq")):
-    """Every promise, in the order in which they build on each other."""
+def hold(network, size, count=8, styles=("exact", "qdq"), spread=0):
+    """Every promise, in the order in which they build on each other.
+
+    In the style qdq a tie in fp32 may flip a code. Random weights in many layers spread that over
+    the outputs of its image: so many images it may be.
+    """
     images = inputs(count, size, seed=9)
     deployed = lower(network)
     found = compare_with_training(network, deployed, images)
@@ -68,11 +75,15 @@ def hold(network, size, count=8, styles=("exact", "qdq")):
                         assert torch.equal(result, expected), (style, weights, count)
                     else:
                         scale = expected.abs().max()
-                        apart = (result - expected).abs().flatten(1).amax(1)
-                        # a tie in fp32 moves the outputs of its image: a little, in a small
-                        # network; random weights spread it where there are many layers
-                        moved = int((apart > 1e-5 * scale).sum())
-                        assert moved <= 1 or float(apart.max()) < 0.05 * float(scale)
+                        apart = (result - expected).abs() > 1e-5 * scale
+                        moved = int(apart.flatten(1).any(1).sum())
+                        rare = apart.float().mean() <= RARE or _one_flip(result, expected, scale)
+                        assert rare or moved <= spread
+
+
+def _one_flip(result, expected, scale):
+    """In a small network one code moves many outputs, but each of them a little."""
+    return float((result - expected).abs().max()) < 0.05 * float(scale)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -90,7 +101,7 @@ def test_at_other_bits_too(name, policy):
 @pytest.mark.parametrize("name", WIDE)
 def test_networks_of_torchvision(name):
     build, size = WIDE[name]
-    hold(trained(build, size, batch=4, optimizer=adam), size, count=4)
+    hold(trained(build, size, batch=4, optimizer=adam), size, count=4, spread=1)
 
 
 SUMS = ("alpha", "functions", "in place", "shortcuts without parameters")
