@@ -64,7 +64,7 @@ class Selection(ABC):
                 scores are.
 
         Returns:
-            ``[N]``, int64: positions in the batch, ascending.
+            ``[N]``, int64: positions in the batch, in the order in which they are trained.
         """
 
     def weights(self, indices: Tensor, kept: Tensor, epoch: int) -> Weights | None:

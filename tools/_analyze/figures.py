@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -19,6 +20,13 @@ _TEXT, _MUTED = "#1f2329", "#6b7280"
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Abscissae and ordinates."""
+
+
+def colours(count: int) -> list[str]:
+    """A colour for each of several curves; many are the course of something, from light to dark."""
+    if count <= len(_COLOURS):
+        return list(_COLOURS[:count])
+    return [to_hex(matplotlib.colormaps["viridis_r"](x)) for x in np.linspace(0.08, 1, count)]
 
 
 def panels(
@@ -41,7 +49,7 @@ def panels(
 
 def draw_lines(axes: Axes, lines: Mapping[str, Line], title: str, x: str, y: str) -> None:
     """Lines with a dot at each point: few points stay visible as points."""
-    for (name, (xs, ys)), colour in zip(lines.items(), _COLOURS * 9, strict=False):
+    for (name, (xs, ys)), colour in zip(lines.items(), colours(len(lines)), strict=True):
         axes.plot(xs, ys, marker="o", ms=4, lw=1.8, color=colour, label=name)
     axes.set_title(title, loc="left", size=10.5, color=_TEXT)
     axes.set_xlabel(x, color=_MUTED)
@@ -59,7 +67,7 @@ def draw_histograms(
     everything = np.concatenate([np.asarray(v, dtype=float) for v in values.values()])
     everything = everything[np.isfinite(everything) & ((everything > 0) | (not log))]
     bins = bin_edges(everything, log)
-    for (name, value), colour in zip(values.items(), _COLOURS * 9, strict=False):
+    for (name, value), colour in zip(values.items(), colours(len(values)), strict=True):
         axes.hist(value, bins=bins, histtype="step", lw=1.8, color=colour, label=name)
     if log:
         axes.set_xscale("log")

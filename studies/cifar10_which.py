@@ -1,0 +1,56 @@
+"""Late in a run, which samples of a batch should a second pass go to?
+
+As `cifar10_tuned_2500`, whose runs those of SGD, chance, AUSAM, AUSAM-1 and K-SAM are: every arm
+but SGD is SAM in the last quarter of the run, at SGD's cost and of as many epochs, and differs from
+chance only in how it chooses. A mixture of score and chance is what s_min and s_max of AUSAM set
+already, here 1 : 5.
+"""
+
+from studies.cifar10_tuned_2500 import RHO, budget, config, metric, samples  # noqa: F401
+from studies.shared import trials  # noqa: F401  (registers its selections)
+from studies.shared.cifar10_small import AUSAM, THREE_QUARTERS, arms_at
+
+seeds = range(5)
+rho = RHO
+references = ["sgd", "late_random"]
+
+LATE = dict(method=dict(type="SAM", rho=RHO), start=0.75)
+SPLIT = dict(method=dict(type="SAM", rho=RHO, ascent=1 / 3), start=0.75)
+known = arms_at(RHO)
+
+arms = {
+    "sgd": known["sgd"],
+    "late_random": dict(known["late_random"], label="half by chance"),
+    "late_ausam": dict(known["late_ausam"], label="half by AUSAM"),
+    "late_ausam_1": dict(known["late_ausam_1"], label="half by AUSAM-1"),
+    "late_ksam_quarter": dict(known["late_ksam_quarter"], label="hardest third (K-SAM)"),
+    "late_el2n": dict(known["late_el2n"], label="half by EL2N"),
+    "late_rising": dict(
+        label="half by rising loss",
+        selection=dict(AUSAM, type="RisingSelection"),
+        cost=1,
+        **LATE,
+    ),
+    "late_easiest": dict(
+        label="half by AUSAM, reversed",
+        selection=dict(AUSAM, type="EasiestSelection"),
+        cost=1,
+        **LATE,
+    ),
+    "late_weighted": dict(
+        label="half by AUSAM, importance weights",
+        selection=dict(AUSAM, importance=True),
+        **LATE,
+    ),
+    # An uneven split: three quarters of a batch descend, a third of them ascends.
+    "late_split": dict(label="¾ by chance, ⅓ of it ascends", selection=THREE_QUARTERS, **SPLIT),
+    "late_split_hardest": dict(
+        label="¾ by chance, its hardest ⅓ ascends",
+        selection=dict(AUSAM, type="HardestFirstSelection", alpha=0.75),
+        cost=1,
+        **SPLIT,
+    ),
+    "late_split_ausam": dict(
+        label="¾ by AUSAM, ⅓ of it ascends", selection=dict(AUSAM, alpha=0.75), **SPLIT
+    ),
+}
