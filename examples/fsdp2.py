@@ -106,4 +106,5 @@ def main(argv: list[str] | None = None) -> nn.Module:
 
 if __name__ == "__main__":
     main()
+    dist.barrier()  # until then a thread of gloo may hold a tensor, and Python must not end before
     dist.destroy_process_group()
