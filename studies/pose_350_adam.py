@@ -9,6 +9,7 @@ from studies.pose_adam import adam, metric  # noqa: F401
 config = "configs/studies/pose_350_held_out.py"
 samples = 350
 budget = 80 * samples
+place, chooses = 26, "the learning rate for `pose_350`"
 seeds = range(2)
 references = ["rate_1"]
 arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2)}

@@ -7,6 +7,7 @@ epochs as Adam, at twice the cost; no other arm has its radius chosen.
 from studies.pose_350_adam import budget, config, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
+place, chooses = 27, "ρ for `pose_350`"
 seeds = range(2)
 arms = radii(0.05, 0.2, 0.8)
 references = ["rho_0_05"]

@@ -9,6 +9,7 @@ from typing import Any
 config = "configs/studies/pose_held_out.py"
 samples = 1_400
 budget = 16 * samples
+place, chooses = 28, "the learning rate for `pose_lspet`"
 seeds = range(2)
 metric = "PCK"
 references = ["rate_1"]

@@ -230,6 +230,8 @@ def test_only_one_run_of_a_study_is_at_work(tool, study, fails_with, command):
         ("samples = 100", "", "cannot be read: NameError.*samples"),
         ('metric = "accuracy/top1"', "", "does not say metric"),
         ('["sgd", "sam"]', '["sgd", "adam"]', "references of .* name adam"),
+        ("seeds =", "place = -1; seeds =", "place of .* whole number of 0 or more, found -1"),
+        ("seeds =", "chooses = 1; seeds =", "chooses of .* must be a string, found 1"),
     ],
 )
 def test_a_mistake_in_a_study_file_is_one_sentence(tmp_path, before, after, says):

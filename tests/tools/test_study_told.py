@@ -176,6 +176,32 @@ def test_the_report_holds_each_study_with_question_picture_table_and_words(tmp_p
     assert "**Found.** It runs." in told and "**What it does not say.** All else." in told
 
 
+def test_the_report_begins_with_the_answers_in_their_order_and_ends_with_choices(tmp_path):
+    write_study(tmp_path)  # the config; studies in a folder of their own
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    text = STUDY.replace("FOLDER", str(tmp_path))
+    says = {
+        "a": 'chooses = "ρ for others"\nplace = 1\nfound = "0.1."',
+        "b": 'found = "Level by 0.5. And more."',
+        "c": 'place = 2\nfound = """**Yes, it\npays.** And more."""',
+    }
+    for name, said in says.items():
+        (folder / f"{name}.py").write_text(text.replace("Does it run", f"{name}, does it") + said)
+        fill(load_study(folder / f"{name}.py"), "sgd", [50.0, 51.0])
+    told = report(folder)
+    rows = re.findall(r"^\| \[(\w), does it\?\]\(#\1\) \| (.*) \| 2 \|$", told, re.MULTILINE)
+    assert rows == [("c", "Yes, it pays."), ("b", "Level by 0.5.")]
+    heads = re.findall(r"^(#+) (.*)$", told, re.MULTILINE)
+    assert heads[2:] == [
+        ("##", "c, does it?"),
+        ("##", "b, does it?"),
+        ("##", "How settings were chosen"),
+        ("###", "a, does it?"),
+    ]
+    assert "Chooses ρ for others." in told
+
+
 def test_results_are_what_the_records_say():
     """`python tools/study.py report` makes the page anew."""
     page = ROOT / "docs/results.md"
@@ -184,5 +210,8 @@ def test_results_are_what_the_records_say():
 
 def test_the_page_of_results_links_to_files_that_are_there():
     page = ROOT / "docs/results.md"
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).is_file(), link
+    inside = re.findall(r"\]\(#([^)]+)\)", text)
+    assert inside and all(f'<a id="{name}"></a>' in text for name in inside)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from _study.plot import draw_frontier
@@ -32,6 +35,14 @@ How to read a table:
   first seeds decided which arms got the rest: the lead of a winner is then a little flattered.
 """
 
+_HEAD_OF_SETTINGS = """\
+## How settings were chosen
+
+On training data that is held out for it, never on what a study above is scored on.
+"""
+
+_Told = tuple[Study, list[Record]]
+
 
 def write_report(studies: Path, out: Path) -> None:
     """Write the page and draw the pictures.
@@ -56,16 +67,48 @@ def write_report(studies: Path, out: Path) -> None:
 
 def report(studies: Path) -> str:
     """The page as it should be now."""
-    found = [(study, read_records(study)) for study in _all(studies)]
-    parts = [_HEAD, *(_section(study, records) for study, records in found if records)]
-    waiting = [f"`{study.name}` ({study.title})" for study, records in found if not records]
+    told = [(study, records) for study in _all(studies) if (records := read_records(study))]
+    asked = [one for one in told if not one[0].chooses]
+    chosen = [one for one in told if one[0].chooses]
+    parts = [_HEAD]
+    if len(asked) > 1:
+        parts.append(_in_short(asked))
+    parts += [_section(*one) for one in asked]
+    if chosen:
+        parts += [_HEAD_OF_SETTINGS, *(_section(*one, level=3) for one in chosen)]
+    have = {study.name for study, _ in told}
+    waiting = [f"`{s.name}` ({s.title})" for s in _all(studies) if s.name not in have]
     if waiting:
         parts.append(f"## Not run yet\n\n{'; '.join(waiting)}.\n")
     return "\n".join(parts)
 
 
+def _in_short(told: Sequence[_Told]) -> str:
+    rows = [
+        f"| [{study.title}](#{study.name}) | {_answer(study)} | {_seeds(records)} |"
+        for study, records in told
+    ]
+    head = "## In short\n\n| asked | found | seeds |\n| --- | --- | ---: |"
+    return "\n".join([head, *rows]) + "\n"
+
+
+def _answer(study: Study) -> str:
+    """What ``found`` begins with: its first words in bold, or its first sentence."""
+    found = " ".join(study.found.split())
+    begins = re.match(r"\*\*(.+?)\*\*|(.+?[.!?])(?=\s|$)", found)
+    return (begins[1] or begins[2]) if begins else ""
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    """How many an arm has, the fewest and the most."""
+    arms = [record.arm for record in records]
+    counts = sorted({arms.count(arm) for arm in arms})
+    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+
+
 def _all(folder: Path) -> list[Study]:
-    return [load_study(path) for path in sorted(folder.glob("*.py"))]
+    studies = [load_study(path) for path in sorted(folder.glob("*.py"))]
+    return sorted(studies, key=lambda study: math.inf if study.place is None else study.place)
 
 
 def _picture(study: Study) -> str:
@@ -73,7 +116,7 @@ def _picture(study: Study) -> str:
     return f"studies/{study.name}.png"
 
 
-def _section(study: Study, records: list[Record]) -> str:
+def _section(study: Study, records: Sequence[Record], level: int = 2) -> str:
     devices = ", ".join(sorted({record.versions.get("device", "?") for record in records}))
     torches = ", ".join(sorted({record.versions.get("torch", "?") for record in records}))
     hours = sum(record.seconds for record in records) / 3600
@@ -83,7 +126,9 @@ def _section(study: Study, records: list[Record]) -> str:
         f"{torches})."
     )
     parts = [
-        f"## {study.title}",
+        f'<a id="{study.name}"></a>',
+        f"{'#' * level} {study.title}",
+        *([f"Chooses {study.chooses}."] if study.chooses else []),
         study.text,
         ran,
         f"![{study.title}]({_picture(study)})",

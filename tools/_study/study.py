@@ -15,8 +15,9 @@
     }
     references = ["sgd", "sam"]  # arms that all others are held against
 
-Optional: ``rho`` (radius at which sharpness is measured, 0.05), ``found`` and ``limits`` (texts for
-the report, written when the records are there).
+Optional: ``rho`` (radius at which sharpness is measured, 0.05); for the report ``found`` and
+``limits`` (texts, written when the records are there), ``place`` (a number: the report begins with
+the lowest) and ``chooses`` (of a study that is made to choose a setting: which, and for what).
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class Study:
     rho: float = 0.05
     found: str = ""
     limits: str = ""
+    place: int | None = None
+    chooses: str = ""
     title: str = ""
     text: str = ""
 
@@ -140,7 +143,7 @@ def load_study(path: str | Path) -> Study:
     missing = [name for name in _REQUIRED if name not in said]
     if missing:
         raise AusamError(f"study {path} does not say {', '.join(missing)}")
-    for name in ("config", "metric", "found", "limits"):
+    for name in ("config", "metric", "found", "limits", "chooses"):
         check_text(f"{name} of {path}", said.get(name, ""))
     samples = whole(f"samples of {path}", said["samples"], least=1)
     for name in ("budget", "rho"):
@@ -154,7 +157,9 @@ def load_study(path: str | Path) -> Study:
     if unknown:
         raise AusamError(f"references of {path} name {', '.join(unknown)}, which is no arm of it")
     title, _, text = (said.get("__doc__") or path.stem).strip().partition("\n")
-    optional = {k: said[k] for k in ("rho", "found", "limits") if k in said}
+    optional = {k: said[k] for k in ("rho", "found", "limits", "chooses") if k in said}
+    if "place" in said:
+        optional["place"] = whole(f"place of {path}", said["place"])
     return Study(
         path=path,
         title=title.strip(),
