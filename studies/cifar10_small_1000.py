@@ -22,11 +22,10 @@ rho = RHO
 arms = arms_at(RHO)
 
 found = """
-**Nowhere, with certainty**: the network does not fit its images, and SAM, at twice the cost, is no
-better than SGD. At equal cost the means put an uneven split (¾ of a batch kept, of which ⅓ ascends)
-and a late second pass on a random half first, SAM and AUSAM from the first epoch on last; AUSAM is
-behind SAM that trains as many epochs. A half drawn by score is not better than a half drawn by
-chance.
+**Nowhere with certainty: the network does not fit them.** SAM, at twice the cost, is no better than
+SGD. At equal cost the means put an uneven split (¾ of a batch kept, of which ⅓ ascends) and a late
+second pass on a random half first, SAM and AUSAM from the first epoch on last; AUSAM is behind SAM
+that trains as many epochs. A half drawn by score is not better than a half drawn by chance.
 """
 limits = """
 Three or four seeds. SGD ends at 91 % of the training images: it does not fit them, so these runs

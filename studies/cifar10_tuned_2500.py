@@ -18,12 +18,13 @@ rho = 0.1
 arms = arms_at(RHO)
 
 found = """
-**SAM's accuracy at SGD's cost.** SAM that begins with the last quarter of the run, paid for with a
-fifth of the epochs, is 1.5 ± 0.7 points above SGD at its best and level with SAM of as many epochs
-as SGD, at twice the cost: −0.15 ± 0.57 against it, which is itself 1.6 ± 1.2 above SGD (five seeds
-each). That is the perturbation and not the schedule: over SGD with smaller batches in the same
-quarter it is 1.1 ± 0.5. And more of SGD does not buy it: twice the epochs end 0.8 ± 0.5 below, so
-that late SAM is 2.2 ± 1.0 above SGD of twice its cost (three seeds).
+**In the last quarter of the run: SAM's accuracy at SGD's cost.** SAM that begins with the last
+quarter of the run, paid for with a fifth of the epochs, is 1.5 ± 0.7 points above SGD at its best
+and level with SAM of as many epochs as SGD, at twice the cost: −0.15 ± 0.57 against it, which is
+itself 1.6 ± 1.2 above SGD (five seeds each). That is the perturbation and not the schedule: over
+SGD with smaller batches in the same quarter it is 1.1 ± 0.5. And more of SGD does not buy it: twice
+the epochs end 0.8 ± 0.5 below, so that late SAM is 2.2 ± 1.0 above SGD of twice its cost (three
+seeds).
 
 SAM on half of each batch in that quarter keeps all epochs and is as good: 1.3 ± 0.4 above SGD where
 AUSAM's score chooses the half, 1.2 ± 0.5 where chance does. The score and chance are not told apart
@@ -32,10 +33,10 @@ perturbation are at +0.4 ± 1.0. **To choose the hardest costs**: K-SAM's third,
 very step and so never out of date, is 2.3 ± 0.6 behind the random half there (three seeds) and
 behind SGD; AUSAM-1, which goes by the last epoch alone, is 0.7 ± 1.3 behind AUSAM.
 
-Beginning with the last half gains less (0.6 ± 1.4), a third of three quarters of each batch for
-the ascent, all the way, nothing (0.1 ± 0.6), and from the first epoch on half of each batch is
-2.4 ± 1.9 and 2.7 ± 1.1 points behind SGD, AUSAM's and chance's: the network sees half the images
-and no longer fits them.
+Beginning with the last half gains less (0.6 ± 1.4), a third of three quarters of each batch for the
+ascent, all the way, nothing (0.1 ± 0.6), and from the first epoch on half of each batch is 2.4 ±
+1.9 and 2.7 ± 1.1 points behind SGD, AUSAM's and chance's: the network sees half the images and no
+longer fits them.
 
 The settings came first: at the paper's rate and decay (`cifar10_small_2500`) SGD is six points
 lower, and a gain of 2.6 there was one of 1.2 here.

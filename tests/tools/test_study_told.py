@@ -183,7 +183,7 @@ def test_the_report_begins_with_the_answers_in_their_order_and_ends_with_choices
     text = STUDY.replace("FOLDER", str(tmp_path))
     says = {
         "a": 'chooses = "ρ for others"\nplace = 1\nfound = "0.1."',
-        "b": 'found = "Level by 0.5. And more."',
+        "b": 'found = "Level, |d| < 0.5. And more."',
         "c": 'place = 2\nfound = """**Yes, it\npays.** And more."""',
     }
     for name, said in says.items():
@@ -191,9 +191,9 @@ def test_the_report_begins_with_the_answers_in_their_order_and_ends_with_choices
         fill(load_study(folder / f"{name}.py"), "sgd", [50.0, 51.0])
     told = report(folder)
     rows = re.findall(r"^\| \[(\w), does it\?\]\(#\1\) \| (.*) \| 2 \|$", told, re.MULTILINE)
-    assert rows == [("c", "Yes, it pays."), ("b", "Level by 0.5.")]
+    assert rows == [("c", "Yes, it pays."), ("b", r"Level, \|d\| < 0.5.")]
     heads = re.findall(r"^(#+) (.*)$", told, re.MULTILINE)
-    assert heads[2:] == [
+    assert heads[3:] == [
         ("##", "c, does it?"),
         ("##", "b, does it?"),
         ("##", "How settings were chosen"),

@@ -19,8 +19,10 @@ _HEAD = """\
 What was asked, what was found, and how sure it is. `python tools/study.py report` makes this page
 from the records in `studies/`; [measured_speed.md](measured_speed.md) holds what was measured by
 hand: the speed of a step, memory, exported networks.
+"""
 
-How to read a table:
+_HOW_TO_READ = """\
+## How to read a table
 
 - Every arm of a study spends as many *sample passes*: a forward with its backward pass over one
   sample is 1, a forward alone ⅓, counted by the run itself. An arm whose step costs twice trains
@@ -73,7 +75,7 @@ def report(studies: Path) -> str:
     parts = [_HEAD]
     if len(asked) > 1:
         parts.append(_in_short(asked))
-    parts += [_section(*one) for one in asked]
+    parts += [_HOW_TO_READ, *(_section(*one) for one in asked)]
     if chosen:
         parts += [_HEAD_OF_SETTINGS, *(_section(*one, level=3) for one in chosen)]
     have = {study.name for study, _ in told}
@@ -85,7 +87,7 @@ def report(studies: Path) -> str:
 
 def _in_short(told: Sequence[_Told]) -> str:
     rows = [
-        f"| [{study.title}](#{study.name}) | {_answer(study)} | {_seeds(records)} |"
+        f"| [{_cell(study.title)}](#{study.name}) | {_cell(_answer(study))} | {_seeds(records)} |"
         for study, records in told
     ]
     head = "## In short\n\n| asked | found | seeds |\n| --- | --- | ---: |"
@@ -97,6 +99,10 @@ def _answer(study: Study) -> str:
     found = " ".join(study.found.split())
     begins = re.match(r"\*\*(.+?)\*\*|(.+?[.!?])(?=\s|$)", found)
     return (begins[1] or begins[2]) if begins else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _seeds(records: Sequence[Record]) -> str:
