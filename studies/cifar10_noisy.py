@@ -14,7 +14,7 @@ from studies.shared.cifar10_small import KEPT, arms_at
 RHO = 0.05
 
 config = "configs/studies/cifar10_noisy.py"
-place = 5
+place, headline = 5, "late_sam"
 seeds = range(5)
 rho = RHO
 arms = {name: arms_at(RHO)[name] for name in KEPT}

@@ -11,7 +11,7 @@ from studies.shared.cifar10_small import KEPT, arms_at
 config = "configs/studies/cifar10_10000.py"
 samples = 10_000
 budget = 60 * samples
-place = 4
+place, headline = 4, "late_sam"
 seeds = range(5)
 rho = RHO
 arms = {name: arms_at(RHO)[name] for name in KEPT}

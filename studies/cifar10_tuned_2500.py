@@ -12,7 +12,7 @@ from studies.shared.cifar10_small import arms_at
 RHO = 0.1
 
 config = "configs/studies/cifar10_2500_tuned.py"
-place = 1
+place, headline = 1, "late_sam"
 seeds = range(5)
 rho = 0.1
 arms = arms_at(RHO)

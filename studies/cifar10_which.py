@@ -10,7 +10,7 @@ from studies.cifar10_tuned_2500 import RHO, budget, config, metric, samples  # n
 from studies.shared import trials  # noqa: F401  (registers its selections)
 from studies.shared.cifar10_small import AUSAM, THREE_QUARTERS, arms_at
 
-place = 2
+place, headline = 2, "late_random"
 seeds = range(5)
 rho = RHO
 references = ["sgd", "late_random"]

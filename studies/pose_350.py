@@ -10,7 +10,7 @@ from studies.pose_lspet import AUSAM, HALF, metric, references  # noqa: F401
 config = "configs/studies/pose_350.py"
 samples = 350
 budget = 80 * samples
-place = 3
+place, headline = 3, "late_sam"
 seeds = range(5)
 
 SAM = dict(type="SAM", rho=0.8)

@@ -9,7 +9,7 @@ rate is Adam's and ρ is SAM's, chosen by `pose_adam` and `pose_rho` on other pe
 config = "configs/studies/pose_lspet.py"
 samples = 1_700
 budget = 16 * samples
-place = 8
+place, headline = 8, "late_sam"
 seeds = range(5)
 metric = "PCK"
 references = ["adam", "sam_2"]

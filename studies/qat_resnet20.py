@@ -8,7 +8,7 @@ epochs of SGD. ρ and learning rate are the paper's of Table 10, not chosen here
 config = "configs/studies/resnet20_w2a4.py"
 samples = 50_000
 budget = 4 * samples
-place = 6
+place, headline = 6, "late_sam"
 seeds = range(3)
 metric = "accuracy/top1"
 references = ["sgd", "sam"]

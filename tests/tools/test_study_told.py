@@ -184,14 +184,18 @@ def test_the_report_begins_with_the_answers_in_their_order_and_ends_with_choices
     says = {
         "a": 'chooses = "ρ for others"\nplace = 1\nfound = "0.1."',
         "b": 'found = "Level, |d| < 0.5. And more."',
-        "c": 'place = 2\nfound = """**Yes, it\npays.** And more."""',
+        "c": 'place, headline = 2, "sam"\nfound = """**Yes, it\npays.** And more."""',
     }
     for name, said in says.items():
         (folder / f"{name}.py").write_text(text.replace("Does it run", f"{name}, does it") + said)
         fill(load_study(folder / f"{name}.py"), "sgd", [50.0, 51.0])
+    fill(load_study(folder / "c.py"), "sam", [51.0, 52.0])
     told = report(folder)
-    rows = re.findall(r"^\| \[(\w), does it\?\]\(#\1\) \| (.*) \| 2 \|$", told, re.MULTILINE)
-    assert rows == [("c", "Yes, it pays."), ("b", r"Level, \|d\| < 0.5.")]
+    row = r"^\| \[(\w), does it\?\]\(#\1\) \| (.*) \| 2 \| 60 \| (.*) \|$"
+    assert re.findall(row, told, re.MULTILINE) == [
+        ("c", "Yes, it pays.", "SAM: **+1.00 ± 0.00**"),
+        ("b", r"Level, \|d\| < 0.5.", ""),
+    ]
     heads = re.findall(r"^(#+) (.*)$", told, re.MULTILINE)
     assert heads[3:] == [
         ("##", "c, does it?"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from _study.in_short import in_short
 from _study.plot import draw_frontier
 from _study.record import Record, read_records
 from _study.study import Study, load_study
@@ -43,8 +43,6 @@ _HEAD_OF_SETTINGS = """\
 On training data that is held out for it, never on what a study above is scored on.
 """
 
-_Told = tuple[Study, list[Record]]
-
 
 def write_report(studies: Path, out: Path) -> None:
     """Write the page and draw the pictures.
@@ -74,7 +72,7 @@ def report(studies: Path) -> str:
     chosen = [one for one in told if one[0].chooses]
     parts = [_HEAD]
     if len(asked) > 1:
-        parts.append(_in_short(asked))
+        parts.append(in_short(asked))
     parts += [_HOW_TO_READ, *(_section(*one) for one in asked)]
     if chosen:
         parts += [_HEAD_OF_SETTINGS, *(_section(*one, level=3) for one in chosen)]
@@ -83,33 +81,6 @@ def report(studies: Path) -> str:
     if waiting:
         parts.append(f"## Not run yet\n\n{'; '.join(waiting)}.\n")
     return "\n".join(parts)
-
-
-def _in_short(told: Sequence[_Told]) -> str:
-    rows = [
-        f"| [{_cell(study.title)}](#{study.name}) | {_cell(_answer(study))} | {_seeds(records)} |"
-        for study, records in told
-    ]
-    head = "## In short\n\n| asked | found | seeds |\n| --- | --- | ---: |"
-    return "\n".join([head, *rows]) + "\n"
-
-
-def _answer(study: Study) -> str:
-    """What ``found`` begins with: its first words in bold, or its first sentence."""
-    found = " ".join(study.found.split())
-    begins = re.match(r"\*\*(.+?)\*\*|(.+?[.!?])(?=\s|$)", found)
-    return (begins[1] or begins[2]) if begins else ""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _seeds(records: Sequence[Record]) -> str:
-    """How many an arm has, the fewest and the most."""
-    arms = [record.arm for record in records]
-    counts = sorted({arms.count(arm) for arm in arms})
-    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
 
 
 def _all(folder: Path) -> list[Study]:

@@ -16,8 +16,9 @@
     references = ["sgd", "sam"]  # arms that all others are held against
 
 Optional: ``rho`` (radius at which sharpness is measured, 0.05); for the report ``found`` and
-``limits`` (texts, written when the records are there), ``place`` (a number: the report begins with
-the lowest) and ``chooses`` (of a study that is made to choose a setting: which, and for what).
+``limits`` (texts, written when the records are there), ``headline`` (the arm that the study is
+about), ``place`` (a number: the report begins with the lowest) and ``chooses`` (of a study that is
+made to choose a setting: which, and for what).
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class Study:
     rho: float = 0.05
     found: str = ""
     limits: str = ""
+    headline: str = ""
     place: int | None = None
     chooses: str = ""
     title: str = ""
@@ -143,7 +145,7 @@ def load_study(path: str | Path) -> Study:
     missing = [name for name in _REQUIRED if name not in said]
     if missing:
         raise AusamError(f"study {path} does not say {', '.join(missing)}")
-    for name in ("config", "metric", "found", "limits", "chooses"):
+    for name in ("config", "metric", "found", "limits", "headline", "chooses"):
         check_text(f"{name} of {path}", said.get(name, ""))
     samples = whole(f"samples of {path}", said["samples"], least=1)
     for name in ("budget", "rho"):
@@ -156,8 +158,11 @@ def load_study(path: str | Path) -> Study:
     unknown = [str(name) for name in references if name not in arms]
     if unknown:
         raise AusamError(f"references of {path} name {', '.join(unknown)}, which is no arm of it")
+    if said.get("headline") and said["headline"] not in arms:
+        raise AusamError(f"headline of {path} names {said['headline']}, which is no arm of it")
     title, _, text = (said.get("__doc__") or path.stem).strip().partition("\n")
-    optional = {k: said[k] for k in ("rho", "found", "limits", "chooses") if k in said}
+    taken_over = ("rho", "found", "limits", "headline", "chooses")
+    optional = {k: said[k] for k in taken_over if k in said}
     if "place" in said:
         optional["place"] = whole(f"place of {path}", said["place"])
     return Study(

@@ -39,18 +39,18 @@ def table(study: Study) -> str:
     cost = costs(study, found)
     for name in ordered(cost, found):
         runs, times = found[name], study.arms[name].times
-        passes = f"{_mean(runs, 'passes') / study.budget:.2f}"
+        passes = f"{mean_of(runs, 'passes') / study.budget:.2f}"
         cells = [
             study.arms[name].label,
             passes if cost[name] == times else f"**{cost[name]:g}, not {times:g}**",
         ]
-        cells += [f"{_mean(runs, 'epochs'):.0f}", str(len(runs)), _spread(runs)]
+        cells += [f"{mean_of(runs, 'epochs'):.0f}", str(len(runs)), _spread(runs)]
         for reference in references:
             same = reference == name
-            cells.append("" if same else _difference(difference(runs, found[reference]), len(runs)))
-        cells.append(f"{_mean(runs, 'training_score'):.1f}")
+            cells.append("" if same else shown(difference(runs, found[reference]), len(runs)))
+        cells.append(f"{mean_of(runs, 'training_score'):.1f}")
         for what, places in decimals.items():
-            cells.append(f"{_mean(runs, what):.{places}f}")
+            cells.append(f"{mean_of(runs, what):.{places}f}")
         if noisy:
             wrong = [r.more["wrong_labels_chosen"] for r in runs.values() if r.more]
             cells.append(f"{statistics.mean(wrong):.1f} %" if wrong else "")
@@ -60,16 +60,17 @@ def table(study: Study) -> str:
 
 def ordered(cost: Mapping[str, float], found: Mapping[str, Mapping[int, Record]]) -> list[str]:
     """Arms by what they cost, and the best of those that cost the same first."""
-    return sorted(found, key=lambda name: (cost[name], -_mean(found[name], "score")))
+    return sorted(found, key=lambda name: (cost[name], -mean_of(found[name], "score")))
 
 
-def _mean(runs: Mapping[int, Record], what: str) -> float:
+def mean_of(runs: Mapping[int, Record], what: str) -> float:
+    """Mean over the seeds of an attribute of their records."""
     return statistics.mean(getattr(record, what) for record in runs.values())
 
 
 def _decimals(found: Mapping[str, Mapping[int, Record]], what: str) -> int:
     """Places that show three digits of the largest mean: losses of tasks differ by thousands."""
-    largest = max(abs(_mean(runs, what)) for runs in found.values())
+    largest = max(abs(mean_of(runs, what)) for runs in found.values())
     return max(3, 2 - math.floor(math.log10(largest))) if 0 < largest < math.inf else 3
 
 
@@ -79,7 +80,9 @@ def _spread(runs: Mapping[int, Record]) -> str:
     return f"{statistics.mean(scores):.2f}{spread}"
 
 
-def _difference(found: Estimate | None, runs: int) -> str:
+def shown(found: Estimate | None, runs: int) -> str:
+    """A difference as a cell: bold where its interval excludes 0, with the number of its seeds
+    where that is not ``runs``."""
     if found is None:
         return "–"
     text = f"{found.mean:+.2f}".replace("-", "−")
