@@ -25,5 +25,5 @@ twice the cost, is not above SGD either (−0.7 ± 1.3; five seeds).
 """
 limits = """
 The same small network as with 2,500 images, which it fits; settings are those chosen there. A
-larger network, or many more epochs, would fit these too, and what late SAM does then is not known.
+larger network, or many more epochs, may fit these too; what late SAM does then is not known.
 """

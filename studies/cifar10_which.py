@@ -8,7 +8,7 @@ already, here 1 : 5.
 
 from studies.cifar10_tuned_2500 import RHO, budget, config, metric, samples  # noqa: F401
 from studies.shared import trials  # noqa: F401  (registers its selections)
-from studies.shared.cifar10_small import AUSAM, THREE_QUARTERS, arms_at
+from studies.shared.cifar10_small import AUSAM, arms_at
 
 place, headline = 2, "late_random"
 seeds = range(5)
@@ -44,7 +44,7 @@ arms = {
         **LATE,
     ),
     # An uneven split: three quarters of a batch descend, a third of them ascends.
-    "late_split": dict(label="¾ by chance, ⅓ of it ascends", selection=THREE_QUARTERS, **SPLIT),
+    "late_split": dict(known["late_split"], label="¾ by chance, ⅓ of it ascends"),
     "late_split_hardest": dict(
         label="¾ by chance, its hardest ⅓ ascends",
         selection=dict(AUSAM, type="HardestFirstSelection", alpha=0.75),

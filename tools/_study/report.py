@@ -67,7 +67,8 @@ def write_report(studies: Path, out: Path) -> None:
 
 def report(studies: Path) -> str:
     """The page as it should be now."""
-    told = [(study, records) for study in _all(studies) if (records := read_records(study))]
+    found = [(study, read_records(study)) for study in _all(studies)]
+    told = [one for one in found if one[1]]
     asked = [one for one in told if not one[0].chooses]
     chosen = [one for one in told if one[0].chooses]
     parts = [_HEAD]
@@ -76,8 +77,7 @@ def report(studies: Path) -> str:
     parts += [_HOW_TO_READ, *(_section(*one) for one in asked)]
     if chosen:
         parts += [_HEAD_OF_SETTINGS, *(_section(*one, level=3) for one in chosen)]
-    have = {study.name for study, _ in told}
-    waiting = [f"`{s.name}` ({s.title})" for s in _all(studies) if s.name not in have]
+    waiting = [f"`{study.name}` ({study.title})" for study, records in found if not records]
     if waiting:
         parts.append(f"## Not run yet\n\n{'; '.join(waiting)}.\n")
     return "\n".join(parts)
