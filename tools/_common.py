@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import inspect
 import os
@@ -66,6 +67,7 @@ def run_tool(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        _leave_the_other_ranks()
         sys.stdout.flush()  # here, where a closed pipe can be told from a fault
     except BrokenPipeError:
         if not _stdout_is_closed():
@@ -83,6 +85,17 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(130)
+
+
+def _leave_the_other_ranks() -> None:
+    """Let the threads that moved tensors between the ranks end before Python does.
+
+    On CPUs, one of gloo's that lets go of its last tensor while Python ends aborts the process
+    (torch 2.14). They end with their group, and a runner is held by cycles.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        gc.collect()
 
 
 def _end_with(text: str) -> None:

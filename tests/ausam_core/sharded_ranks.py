@@ -26,6 +26,7 @@ from torch.utils.data.distributed import DistributedSampler
 import ausam_core
 from ausam_core import Batch, ForwardRecord, GradientNormSelection, SelectiveBatchSampler
 from ausam_core.ranks import local
+from tests.leave import leave
 
 STEPS, SIZE = 10, 16
 G = torch.Generator().manual_seed(0)
@@ -307,8 +308,7 @@ def main():
     world = dist.get_world_size()
     with open(os.path.join(folder, f"{task}-{world}-{dist.get_rank()}.json"), "w") as file:
         json.dump(found, file)
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

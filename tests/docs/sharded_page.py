@@ -7,6 +7,7 @@ import torch
 from torch import distributed as dist
 
 from tests.docs.pages import SHARDING, run_blocks
+from tests.leave import leave
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -14,5 +15,4 @@ if __name__ == "__main__":
     weights = [p.full_tensor() for p in ends[0].parameters()]
     file = Path(sys.argv[1]) / f"{dist.get_world_size()}-{dist.get_rank()}.pth"
     torch.save(torch.cat([w.detach().flatten() for w in weights]), file)
-    dist.barrier()  # as the guide says
-    dist.destroy_process_group()
+    leave()

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from tests.leave import leave
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DATA = ROOT / "tests/data/cifar10"
@@ -62,7 +64,7 @@ def main(folder: str, jobs: str) -> None:
         # The next example finds the processes joined. A second time would hang now and then: torch
         # looks for the addresses under the same keys, and may find those of the first time.
         dist.init_process_group = lambda *_: None
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from tests.ausam_core.mmengine.tiny import (
     pack,
     state_of,
 )
+from tests.leave import leave
 
 RHO = 0.1
 SIZE, EPOCHS = 31, 3  # 16 samples a rank: one of them is padding
@@ -165,7 +166,7 @@ def main(directory: Path) -> None:
     run[0].train()
     found["resumed"] = seen(*run)
     torch.save(found, directory / f"rank_{get_rank()}.pt")
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from ausam_core import SAM, GradientNormSelection, SelectiveBatchSampler
 from tasks.qat import STEPS, adapt_to_method, calibrate, hold_weights, quantize
 from tasks.qat.network import QuantizedNetwork
+from tests.leave import leave
 from tests.tasks.qat.nets import CLASSES, build, images
 
 State = dict[str, Tensor]
@@ -113,7 +114,7 @@ def main(folder: str) -> None:
         "AUSAM, statistics apart": ausam(broadcast_buffers=False),
     }
     torch.save(found, Path(folder) / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import tasks.qat.mmengine  # noqa: F401  registers
+from tests.leave import leave
 
 ROOT = Path(__file__).parents[4]
 SAMPLE = str(ROOT / "tests/data/cifar10")
@@ -101,6 +102,7 @@ def main(float_path: str, folder: str) -> None:
     runner.train()
     state = runner.model.module.net.state_dict()
     torch.save(state, Path(folder) / f"rank{get_rank()}.pt")
+    leave()
 
 
 if __name__ == "__main__":
