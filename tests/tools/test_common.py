@@ -1,6 +1,9 @@
 """What every tool does with configurations and with mistakes."""
 
+import gc
 import sys
+import time
+from pathlib import Path
 from types import ModuleType
 
 import _common
@@ -8,6 +11,7 @@ import pytest
 import torch
 from _common import check_task, load_config, run_tool, sentence
 from mmengine.config import Config
+from torch import distributed as dist
 from torch.utils.data import DataLoader
 
 from ausam_core.errors import AusamError
@@ -31,6 +35,32 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 
     with pytest.raises(ValueError, match="a fault"):
         run_tool(main)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in /proc")
+def test_threads_that_moved_tensors_between_ranks_end_before_python_does(tmp_path):
+    """Held by a cycle, as a runner holds them: they outlive the group's own end."""
+
+    def threads() -> set[str]:
+        return {task.name for task in Path("/proc/self/task").iterdir()}
+
+    before = threads()
+
+    def main() -> None:
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/s", rank=0, world_size=1)
+        held = [dist.group.WORLD]
+        held.append(held)
+        assert threads() > before
+
+    gc.disable()  # not by chance
+    try:
+        run_tool(main)
+    finally:
+        gc.enable()
+    assert not dist.is_initialized()
+    deadline = time.monotonic() + 5  # a thread that was joined may still be listed
+    while not threads() <= before:
+        assert time.monotonic() < deadline
 
 
 class Broken:
