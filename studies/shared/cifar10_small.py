@@ -99,7 +99,9 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
             method=dict(type="KSAM", rho=rho, gamma=1 / 3),
             start=0.75,
         ),
-        "msam": dict(label="Momentum-SAM", method=dict(type="MSAM")),
+        "msam": dict(label="Momentum-SAM", method=dict(type="MSAM", rho=rho)),
+        # Its default radius, three times SAM's.
+        "msam_default": dict(label="Momentum-SAM, ρ = 0.3", method=dict(type="MSAM")),
         # What half batches do without a perturbation.
         "sgd_64": dict(label="SGD, batches of 64", options={"train_dataloader.batch_size": 64}),
         "late_half_sgd": dict(label="SGD on a random half, last half", selection=HALF, start=0.5),
