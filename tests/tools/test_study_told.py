@@ -4,6 +4,7 @@ import math
 import random
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,7 +69,7 @@ def test_a_difference_is_paired_over_the_seeds_that_both_have(study):
 def bars(monkeypatch):
     """What a picture is drawn of: the widths of its bars, and its words."""
     seen = SimpleNamespace(spans=[], texts=[])
-    plot, text = Axes.plot, Axes.text
+    plot, text, annotate = Axes.plot, Axes.text, Axes.annotate
 
     def plotted(axes, x, *args, **kwargs):
         seen.spans.append(x[1] - x[0])
@@ -78,6 +79,11 @@ def bars(monkeypatch):
         seen.texts.append(words)
         return text(axes, x, y, words, *args, **kwargs)
 
+    def annotated(axes, words, *args, **kwargs):
+        seen.texts.append(words)
+        return annotate(axes, words, *args, **kwargs)
+
+    monkeypatch.setattr(Axes, "annotate", annotated)
     monkeypatch.setattr(Axes, "plot", plotted)
     monkeypatch.setattr(Axes, "text", written)
     return seen
@@ -120,7 +126,7 @@ def test_the_table_says_over_how_many_seeds_a_difference_is_where_it_is_fewer(st
 def test_what_was_not_spent_as_budgeted_is_shown_so(study, bars):
     fill(study, "sgd", [50.0, 51.0, 52.0])
     fill(study, "sam", [52.0, 53.1, 53.9], passes=650.0)
-    # As near to 400 as whole epochs of 200 can come.
+    # As near to 400 as whole epochs of 200 can come; and to a hundredth.
     fill(study, "late", [52.0, 53.1, 53.9], passes=450.0)
     rows = {line.split("|")[1].strip(): line for line in table(study).splitlines()}
     assert rows["SAM"].startswith("| SAM | **1.625, not 1** |")
@@ -137,6 +143,15 @@ def test_a_bar_is_over_three_common_seeds_or_none(study, bars, common, drawn):
     fill(study, "sam", [52.0, 53.1, 53.9])
     draw_frontier(study)
     assert len(bars.spans) == drawn
+
+
+def test_the_picture_may_leave_arms_to_the_table(study, bars):
+    fill(study, "sgd", [50.0, 51.0, 53.0])
+    fill(study, "sam", [52.0, 53.1, 53.9])
+    fill(study, "late", [12.0, 11.0, 13.0])
+    draw_frontier(replace(study, drawn=["sgd", "sam"]))
+    assert len(bars.spans) == 1 and "12.0" not in bars.texts
+    assert any("2 of 3 arms" in text for text in bars.texts)
 
 
 def test_a_picture_that_cannot_be_written_is_one_sentence(study):

@@ -53,12 +53,16 @@ def draw_frontier(study: Study, out: Path | None = None) -> Path:
     """
     out = out or study.folder / "frontier.png"
     _check_kind(out)
-    found = by_arm(read_records(study))
-    if not found:
+    records = read_records(study)
+    if not records:
         raise AusamError(
             f"{study.folder} holds no records yet; `python tools/study.py run {study.path}` makes "
             "them"
         )
+    found = by_arm(records)
+    all_arms = len(found)
+    if study.drawn:  # the rest is in the table
+        found = {name: runs for name, runs in found.items() if name in study.drawn} or found
     base = next((name for name in study.references if name in found), None)
     cost = costs(study, found)
     names = ordered(cost, found)
@@ -66,7 +70,7 @@ def draw_frontier(study: Study, out: Path | None = None) -> Path:
     heights = _heights(cost, names)
     for name in names:
         _row(axes, heights[name], study.arms[name], found[name], base and found[base])
-    _decorate(axes, study, cost, heights, found, base)
+    _decorate(axes, study, cost, heights, found, base, of=all_arms)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=160, bbox_inches="tight", facecolor="white")
@@ -131,6 +135,7 @@ def _decorate(
     heights: Mapping[str, float],
     found: Mapping[str, Runs],
     base: str | None,
+    of: int,
 ) -> None:
     labels = [study.arms[name].label for name in heights]
     axes.set_yticks(list(heights.values()), labels, color=_TEXT)
@@ -155,6 +160,8 @@ def _decorate(
     reference = f"difference to {study.arms[base].label}, paired by seed" if base else "mean"
     metric = _METRICS.get(study.metric, study.metric)
     bars = f"bars (three or more): 95 % interval of the {reference}"
+    if len(found) < of:
+        bars += f"; {len(found)} of {of} arms"
     axes.annotate(
         f"{metric}; small dots: {seeds} seeds; {bars}",
         (0, 1),

@@ -10,11 +10,14 @@ from _study.config import configure
 from _study.record import Record
 from _study.study import Arm, Study
 
+_NEAR = 0.01
+
 
 def costs(study: Study, found: Mapping[str, Mapping[int, Record]]) -> dict[str, float]:
     """What each arm cost, in budgets of the study.
 
-    Its ``times`` where every run came as near as whole epochs can; else the mean of what its runs
+    Its ``times`` where every run came as near as whole epochs can, or to a hundredth (LookSAM's
+    k-th step may miss an epoch's last batch, which is smaller); else the mean of what its runs
     spent, with five digits: where ``cost`` of the arm was said wrongly, say.
     """
     return {name: _cost(study, study.arms[name], runs) for name, runs in found.items()}
@@ -24,7 +27,8 @@ def _cost(study: Study, arm: Arm, runs: Mapping[int, Record]) -> float:
     size = configure(study, arm, min(runs)).train_dataloader.batch_size
     budget = study.budget * arm.times
     if all(
-        abs(record.passes - budget) <= _rounding(study, arm, size, record.epochs) + 1e-6 * budget
+        abs(record.passes - budget)
+        <= max(_rounding(study, arm, size, record.epochs), _NEAR * budget)
         for record in runs.values()
     ):
         return arm.times

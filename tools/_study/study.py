@@ -17,8 +17,9 @@
 
 Optional: ``rho`` (radius at which sharpness is measured, 0.05); for the report ``found`` and
 ``limits`` (texts, written when the records are there), ``headline`` (the arm that the study is
-about), ``place`` (a number: the report begins with the lowest) and ``chooses`` (of a study that is
-made to choose a setting: which, and for what).
+about), ``drawn`` (arms of the picture, where all would be too many), ``place`` (a number: the
+report begins with the lowest) and ``chooses`` (of a study that is made to choose a setting: which,
+and for what).
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class Study:
     found: str = ""
     limits: str = ""
     headline: str = ""
+    drawn: list[str] = field(default_factory=list)
     place: int | None = None
     chooses: str = ""
     title: str = ""
@@ -155,11 +157,12 @@ def load_study(path: str | Path) -> Study:
         raise AusamError(f'{path} has no arms; one is {{"sgd": dict(label="SGD")}}')
     arms = {name: _arm(path, name, settings) for name, settings in said["arms"].items()}
     references = names_of(f"references of {path}", said["references"])
-    unknown = [str(name) for name in references if name not in arms]
-    if unknown:
-        raise AusamError(f"references of {path} name {', '.join(unknown)}, which is no arm of it")
-    if said.get("headline") and said["headline"] not in arms:
-        raise AusamError(f"headline of {path} names {said['headline']}, which is no arm of it")
+    drawn = names_of(f"drawn of {path}", said.get("drawn", []))
+    headline = [said["headline"]] if said.get("headline") else []
+    for what, names in dict(references=references, drawn=drawn, headline=headline).items():
+        unknown = [str(name) for name in names if name not in arms]
+        if unknown:
+            raise AusamError(f"{what} of {path} names {', '.join(unknown)}, which is no arm of it")
     title, _, text = (said.get("__doc__") or path.stem).strip().partition("\n")
     taken_over = ("rho", "found", "limits", "headline", "chooses")
     optional = {k: said[k] for k in taken_over if k in said}
@@ -173,6 +176,7 @@ def load_study(path: str | Path) -> Study:
         seeds=seeds_of(f"seeds of {path}", said["seeds"]),
         arms=arms,
         references=references,
+        drawn=drawn,
         **{k: said[k] for k in ("config", "budget", "metric")},
         **optional,
     )
