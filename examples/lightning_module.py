@@ -16,7 +16,6 @@ from typing import Any
 import lightning
 import torch
 import torch.nn.functional as F
-from torch import distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
@@ -119,5 +118,3 @@ def main(argv: list[str] | None = None) -> nn.Module:
 
 if __name__ == "__main__":
     main()
-    if dist.is_initialized():
-        dist.destroy_process_group()
