@@ -42,7 +42,7 @@ chance. After 16 epochs the network finds half of the joints that it was trained
 as little as that of `cifar10_small_1000` does.
 """
 limits = """
-Three seeds (of Adam five), 16 epochs, one network; ρ was chosen with one seed a radius. What more epochs
-or fewer persons would say, where the network fits what it trains on, is not known. A random half in
-the last half was not run.
+Three seeds (of Adam five), 16 epochs, one network; ρ was chosen with one seed a radius. What more
+epochs or fewer persons would say, where the network fits what it trains on, is not known. A random
+half in the last half was not run.
 """
