@@ -45,10 +45,11 @@ longer fits them.
 
 Two seeds each of the rest: SAM in the last half is as good as in the last quarter (1.6 ± 0.6 above
 SGD); AUSAM-1 and AUSAM with importance weights from the first epoch on are no better than AUSAM;
-Momentum-SAM is level with SGD at SAM's ρ (−0.8) and 14 points behind at its default. LookSAM-5 does
-not learn here, alone or with AUSAM: 31 % and 19 %, on its training images 32 % and 19 %. Its reuse
-bears an eighth of the rate that SGD bears (`docs/methods.md`), so it is driven where the loss is a
-twelfth as sharp, and a network so small fits nothing there.
+Momentum-SAM is 0.8 below SGD at SAM's ρ, which two seeds do not tell from nothing, and 14 points
+below at its default. LookSAM-5 learns little here, alone or with AUSAM: 31 % and 19 %, on its
+training images 32 % and 19 %. On a quadratic its reuse bears an eighth of the rate that SGD bears
+(`docs/methods.md`); that would explain why it ends where the loss is a twelfth as sharp, and where
+a network so small fits little.
 
 The settings came first: at the paper's rate and decay (`cifar10_small_2500`) SGD is six points
 lower, and a gain of 2.6 there was one of 1.2 here.

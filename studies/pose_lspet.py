@@ -38,11 +38,11 @@ point behind (−0.53 ± 0.03; three differences so equal are luck), AUSAM's hal
 (−0.6 ± 0.8, −0.1 ± 0.8), SAM on whole batches there 1.4 ± 1.0 behind, for a fifth fewer epochs.
 From the first epoch on everything is behind that halves the images or the epochs: a random half 3.7
 ± 0.3, AUSAM's half 4.9 ± 1.2, SAM of the same cost 4.8 ± 1.1; AUSAM's half is 1.2 ± 1.0 worse than
-chance. After 16 epochs the network finds half of the joints that it was trained on, so it fits them
-as little as that of `cifar10_small_1000` does.
+chance. After 16 epochs the network finds half of the joints that it was trained on: it does not fit
+them.
 """
 limits = """
 Three seeds (of Adam five), 16 epochs, one network; ρ was chosen with one seed a radius. What more
-epochs or fewer persons would say, where the network fits what it trains on, is not known. A random
-half in the last half was not run.
+epochs would say is not known; fewer persons, which the network fits, are `pose_350`. A random half
+in the last half was not run.
 """

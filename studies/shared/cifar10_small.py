@@ -100,7 +100,7 @@ def arms_at(rho: float) -> dict[str, dict[str, Any]]:
             start=0.75,
         ),
         "msam": dict(label="Momentum-SAM", method=dict(type="MSAM", rho=rho)),
-        # Its default radius, three times SAM's.
+        # At the radius that is its default.
         "msam_default": dict(label="Momentum-SAM, ρ = 0.3", method=dict(type="MSAM")),
         # What half batches do without a perturbation.
         "sgd_64": dict(label="SGD, batches of 64", options={"train_dataloader.batch_size": 64}),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from _study.record import Record
-from _study.statistics import by_arm, difference
+from _study.statistics import by_arm, difference, how_many_seeds
 from _study.study import Study
 from _study.table import mean_of, shown
 
@@ -35,10 +35,8 @@ def _row(study: Study, records: Sequence[Record]) -> str:
     if base and ours:
         of_arm = shown(difference(ours, base), len(base))
         gain = f"{_cell(study.arms[study.headline].label)}: {of_arm}"
-    counts = sorted({len(runs) for runs in arms.values()})
-    seeds = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     asked = f"[{_cell(study.title)}](#{study.name})"
-    return f"| {asked} | {_cell(_answer(study))} | {seeds} | {fits} | {gain} |"
+    return f"| {asked} | {_cell(_answer(study))} | {how_many_seeds(arms)} | {fits} | {gain} |"
 
 
 def _answer(study: Study) -> str:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from _study.record import Record, read_records
 from _study.spent import costs
-from _study.statistics import by_arm, difference, estimate
+from _study.statistics import by_arm, difference, estimate, how_many_seeds
 from _study.study import Arm, Study
 from _study.table import ordered
 from ausam_core.errors import AusamError
@@ -155,15 +155,13 @@ def _decorate(
     ):
         _line(axes, study.arms[name], cost[name], _mean(found[name]), side)
     axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=30)
-    counts = sorted({len(runs) for runs in found.values()})
-    seeds = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     reference = f"difference to {study.arms[base].label}, paired by seed" if base else "mean"
     metric = _METRICS.get(study.metric, study.metric)
     bars = f"bars (three or more): 95 % interval of the {reference}"
     if len(found) < of:
         bars += f"; {len(found)} of {of} arms"
     axes.annotate(
-        f"{metric}; small dots: {seeds} seeds; {bars}",
+        f"{metric}; small dots: {how_many_seeds(found)} seeds; {bars}",
         (0, 1),
         (0, 14),
         xycoords="axes fraction",

@@ -60,6 +60,12 @@ def by_arm(records: Sequence[Record]) -> dict[str, dict[int, Record]]:
     return found
 
 
+def how_many_seeds(arms: Mapping[str, Mapping[int, Record]]) -> str:
+    """How many an arm has: the fewest and the most."""
+    counts = sorted({len(runs) for runs in arms.values()})
+    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+
+
 def difference(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Estimate | None:
     """Paired difference of scores over the seeds that both arms have; None where there are none."""
     common = sorted(ours.keys() & theirs.keys())
