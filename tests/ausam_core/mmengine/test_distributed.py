@@ -145,6 +145,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import MMDistributedDataParallel
 from ausam_core.mmengine import SAMOptimWrapper
 from tests.ausam_core.mmengine.tiny import Net, Points, flat
+from tests.leave import leave
 dist.init_process_group("gloo")
 model = Net(norm=nn.SyncBatchNorm).cuda()
 ddp = MMDistributedDataParallel(model, device_ids=[0], broadcast_buffers=False)
@@ -157,4 +158,5 @@ single = Net()
 single.train()(torch.stack([points[i]["inputs"] for i in range(8)]))
 torch.testing.assert_close(model.body[1].running_mean.cpu(), single.body[1].running_mean)
 torch.testing.assert_close(model.body[1].running_var.cpu(), single.body[1].running_var)
+leave()
 """
