@@ -32,17 +32,16 @@ arms = {
 }
 
 found = """
-**Not where the network does not fit them.** Three seeds: Adam is best at its cost, SAM of as many
-epochs is level with it at twice the cost (−0.1 ± 1.6), a random half in the last quarter is half a
-point behind (−0.53 ± 0.03; three differences so equal are luck), AUSAM's half there level with both
-(−0.6 ± 0.8, −0.1 ± 0.8), SAM on whole batches there 1.4 ± 1.0 behind, for a fifth fewer epochs.
-From the first epoch on everything is behind that halves the images or the epochs: a random half 3.7
-± 0.3, AUSAM's half 4.9 ± 1.2, SAM of the same cost 4.8 ± 1.1; AUSAM's half is 1.2 ± 1.0 worse than
-chance. After 16 epochs the network finds half of the joints that it was trained on: it does not fit
-them.
+**Not where the network does not fit them.** Five seeds: Adam is best at its cost, SAM of as many
+epochs, at twice the cost, not better (−0.4 ± 0.8). A random half in the last quarter is half a
+point behind (−0.5 ± 0.1), and so is AUSAM's half there (−0.6 ± 0.3; the two are level, −0.1 ± 0.3);
+SAM on whole batches there, for a fifth fewer epochs, is 1.7 ± 0.6 behind. From the first epoch on
+everything is behind that halves the images or the epochs: a random half 3.6 ± 0.4, AUSAM's half 4.9
+± 0.4, SAM of the same cost 4.8 ± 0.4; AUSAM's half is 1.3 ± 0.5 worse than chance. After 16 epochs
+the network finds half of the joints that it was trained on: it does not fit them.
 """
 limits = """
-Three seeds (of Adam five), 16 epochs, one network; ρ was chosen with one seed a radius. What more
-epochs would say is not known; fewer persons, which the network fits, are `pose_350`. A random half
-in the last half was not run.
+16 epochs, one network; ρ was chosen with one seed a radius. What more epochs would say is not
+known; fewer persons, which the network fits, are `pose_350`. A random half in the last half was not
+run.
 """
