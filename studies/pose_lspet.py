@@ -41,7 +41,7 @@ everything is behind that halves the images or the epochs: a random half 3.6 ± 
 the network finds half of the joints that it was trained on: it does not fit them.
 """
 limits = """
-16 epochs, one network; ρ was chosen with one seed a radius. What more epochs would say is not
-known; fewer persons, which the network fits, are `pose_350`. A random half in the last half was not
-run.
+16 epochs, one network; ρ was chosen with two seeds, which do not tell 0.05 from 0.2. What more
+epochs would say is not known; fewer persons, which the network fits, are `pose_350`. A random half
+in the last half was not run.
 """
