@@ -142,8 +142,9 @@ def write_result(runner: Runner, result_hook: ResultHook, folder: Path) -> None:
         "epochs": runner.max_epochs,
     }
     title = f"PCKh@0.5 = {result['PCK']:.1f} on {len(result_hook.samples)} held-out images"
+    epochs = "epoch" if result["epochs"] == 1 else "epochs"
     subtitle = (
-        f"SimCC with AUSAM: {result['epochs']} epochs in {result['seconds']:.0f} s, "
+        f"SimCC with AUSAM: {result['epochs']} {epochs} in {result['seconds']:.0f} s, "
         f"{result['images_per_second']:.0f} images/s on {machine()}. Best to worst at even steps."
     )
     people = [to_person(sample) for sample in spread_of(result_hook.samples)]
