@@ -9,7 +9,7 @@ from studies.shared.cifar10_small import radii
 
 place, chooses = 27, "ρ for `pose_350`"
 seeds = range(2)
-arms = radii(0.05, 0.2, 0.8)
+arms = radii(0.05, 0.2, 0.8, 1.6)
 references = ["rho_0_05"]
 
 found = """
