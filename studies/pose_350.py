@@ -35,11 +35,13 @@ SAM on whole batches is 1.7 ± 0.4 points above Adam and on a random half of eac
 all epochs, 1.6 ± 0.4 (five seeds; 0.1 ± 0.3 between the two). On the half that AUSAM's score
 chooses it is where chance is (0.0 ± 0.2). **It is not all that SAM gives**: SAM of as many epochs
 as Adam, at twice the cost, is 2.6 ± 0.8 above Adam and 0.9 ± 0.8 above late SAM, which so has two
-thirds of its gain. It is the perturbation that does it: Adam on half of each batch in that quarter
-is where Adam is (0.1 ± 0.3). Adam fits 96 % of the joints that it was trained on, late SAM 89 %. On
-1,700 persons, which the network does not fit in as many steps (`pose_lspet`), nothing gained.
+thirds of its gain. **Twice the epochs of Adam are no substitute**: they are where Adam is (0.4 ±
+0.8) and 1.3 ± 0.8 below late SAM at half their cost. It is the perturbation that does it: Adam on
+half of each batch in that quarter gains nothing either (0.1 ± 0.3). Adam fits 96 % of the joints
+that it was trained on, late SAM 89 %. On 1,700 persons, which the network does not fit in as many
+steps (`pose_lspet`), nothing gained.
 """
 limits = """
-One network and size. ρ is the largest of three that were tried with one seed each, and a larger one
-may be better. What Adam of twice the epochs does is not run.
+One network and size. ρ was chosen in factors of two to four for SAM of the whole run; late SAM may
+have its best elsewhere.
 """
