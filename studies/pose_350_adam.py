@@ -12,7 +12,7 @@ budget = 80 * samples
 place, chooses = 26, "the learning rate for `pose_350`"
 seeds = range(2)
 references = ["rate_1"]
-arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2)}
+arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2), "rate_4": adam(4)}
 
 found = """
 Twice the rate of `pose_lspet` is level with it, half of it a point worse; the network fits the 350
