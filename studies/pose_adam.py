@@ -4,24 +4,15 @@ As `pose_lspet`, on 1,400 of its training persons; PCKh@0.5 on the other 300, wh
 study is scored on.
 """
 
-from typing import Any
+from studies.shared.poses import adam
 
 config = "configs/studies/pose_held_out.py"
 samples = 1_400
 budget = 16 * samples
-place, chooses = 28, "the learning rate for `pose_lspet`"
+place, chooses = 29, "the learning rate for `pose_lspet`"
 seeds = range(2)
 metric = "PCK"
 references = ["rate_1"]
-
-
-def adam(times: float) -> dict[str, Any]:
-    return dict(
-        label=f"Adam, rate {times * 6e-3:g}",
-        options={"optim_wrapper.optimizer.lr": times * 6e-3},
-    )
-
-
 arms = {"rate_half": adam(0.5), "rate_1": adam(1), "rate_2": adam(2)}
 
 found = """

@@ -6,6 +6,8 @@ quickstart's SimCC network at 96 x 96, from ImageNet weights, Adam
 rate is Adam's and ρ is SAM's, chosen by `pose_adam` and `pose_rho` on other persons.
 """
 
+from studies.shared.poses import AUSAM, HALF
+
 config = "configs/studies/pose_lspet.py"
 samples = 1_700
 budget = 16 * samples
@@ -15,8 +17,6 @@ metric = "PCK"
 references = ["adam", "sam_2"]
 
 SAM = dict(type="SAM", rho=0.05)
-HALF = dict(type="UniformSelection", alpha=0.5)
-AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=1.0)
 
 arms = {
     "adam": dict(label="Adam"),

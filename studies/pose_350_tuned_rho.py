@@ -1,0 +1,16 @@
+"""Which radius suits SAM, for poses of 350 persons and Adam at its best rate?
+
+As `pose_350_rho`, at the rate that `pose_350_adam` found best. SAM trains as many epochs as Adam,
+at twice the cost; no other arm has its radius chosen.
+"""
+
+from studies.pose_adam import metric  # noqa: F401
+from studies.shared.cifar10_small import radii
+
+config = "configs/studies/pose_350_held_out_tuned.py"
+samples = 350
+budget = 80 * samples
+place, chooses = 28, "ρ for `pose_350_tuned`"
+seeds = range(2)
+arms = radii(0.05, 0.2, 0.8)
+references = ["rho_0_2"]
