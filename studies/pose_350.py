@@ -11,7 +11,7 @@ from studies.shared.poses import adam, arms_at
 config = "configs/studies/pose_350.py"
 samples = 350
 budget = 80 * samples
-place, headline = 3, "late_sam"
+place, headline = 7, "late_sam"
 seeds = range(5)
 
 RHO = 0.8

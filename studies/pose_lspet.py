@@ -11,7 +11,7 @@ from studies.shared.poses import AUSAM, HALF
 config = "configs/studies/pose_lspet.py"
 samples = 1_700
 budget = 16 * samples
-place, headline = 8, "late_sam"
+place, headline = 9, "late_sam"
 seeds = range(5)
 metric = "PCK"
 references = ["adam", "sam_2"]

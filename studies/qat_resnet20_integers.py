@@ -8,7 +8,7 @@ file is computed in floats.
 from studies.qat_resnet20 import budget, metric, samples  # noqa: F401
 
 config = "configs/studies/resnet20_w2a4_integers.py"
-place = 7
+place = 8
 seeds = range(3)
 arms = {"sgd": dict(label="SGD")}
 references = ["sgd"]
