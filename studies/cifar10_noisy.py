@@ -29,8 +29,8 @@ quarter is 0.6 ± 2.7 above it and SAM of twice the cost 0.9 ± 2.2, level with 
 the first epoch on half batches hardly learn at this rate: 15 and 17 points behind.
 """
 limits = """
-Rate and decay were chosen for SGD with one seed, ρ for SAM with two; they suit half batches badly.
-At settings at which SGD fits wrong labels SAM may well gain; there SGD itself loses 12 points. Runs
+Rate and decay were chosen for SGD, and ρ for SAM, with two seeds; they suit half batches badly. At
+settings at which SGD fits wrong labels SAM may well gain; there SGD itself loses 12 points. Runs
 differ much by their seeds, so a gain of two points may hide in the intervals. Why the score is
 worse than chance is not shown.
 """

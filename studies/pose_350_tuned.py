@@ -4,12 +4,10 @@ As `pose_350`, where the rate is not that of `pose_lspet` but Adam's best (`pose
 other arms take it over. ρ is SAM's, chosen by `pose_350_tuned_rho` on other persons.
 """
 
-from studies.pose_lspet import metric, references  # noqa: F401
+from studies.pose_350 import budget, metric, references, samples  # noqa: F401
 from studies.shared.poses import arms_at
 
 config = "configs/studies/pose_350_tuned.py"
-samples = 350
-budget = 80 * samples
 place, headline = 3, "late_sam"
 seeds = range(5)
 arms = arms_at(0.8)

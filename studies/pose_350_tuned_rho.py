@@ -4,12 +4,10 @@ As `pose_350_rho`, at the rate that `pose_350_adam` found best. SAM trains as ma
 at twice the cost; no other arm has its radius chosen.
 """
 
-from studies.pose_adam import metric  # noqa: F401
+from studies.pose_350_adam import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
 config = "configs/studies/pose_350_held_out_tuned.py"
-samples = 350
-budget = 80 * samples
 place, chooses = 28, "ρ for `pose_350_tuned`"
 seeds = range(2)
 arms = radii(0.05, 0.2, 0.8)

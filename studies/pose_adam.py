@@ -19,5 +19,5 @@ found = """
 0.006: twice as much has the same mean (0.0 ± 1.5, two seeds), half as much is 1.5 ± 5.9 worse.
 """
 limits = """
-Two seeds, factors of two; the number of epochs was given.
+Two seeds, factors of two; larger rates were not tried, and the number of epochs was given.
 """
