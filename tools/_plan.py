@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from _counted import counted
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -54,8 +55,7 @@ class Plan:
             text = f"training all {self.epochs} epochs"
         if self.images_per_second:
             text = f"this machine: {self.images_per_second:.0f} images/s; {text}"
-            unit = "minute" if round(self.minutes) <= 1 else "minutes"
-            text += f", about {max(1, round(self.minutes))} {unit}"
+            text += f", about {counted(max(1, round(self.minutes)), 'minute')}"
         if expected is not None:
             text += f", PCKh@0.5 {expected} to be expected"
         return text + (f"; --epochs {self.of} for all" if self.epochs < self.of else "")

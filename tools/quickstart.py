@@ -22,6 +22,7 @@ from shlex import join
 import numpy as np
 from _common import ROOT, Options, check_task, load_config, prepare_cpu, run_tool
 from _cores import usable_cores
+from _counted import counted
 from _drawing import Person, draw_grid, skeleton_of
 from _plan import Plan, choose, expected_score, fit, measure, read_plan, write_plan
 from _start import check_start, choose_start, newest_whole_checkpoint
@@ -142,9 +143,8 @@ def write_result(runner: Runner, result_hook: ResultHook, folder: Path) -> None:
         "epochs": runner.max_epochs,
     }
     title = f"PCKh@0.5 = {result['PCK']:.1f} on {len(result_hook.samples)} held-out images"
-    epochs = "epoch" if result["epochs"] == 1 else "epochs"
     subtitle = (
-        f"SimCC with AUSAM: {result['epochs']} {epochs} in {result['seconds']:.0f} s, "
+        f"SimCC with AUSAM: {counted(result['epochs'], 'epoch')} in {result['seconds']:.0f} s, "
         f"{result['images_per_second']:.0f} images/s on {machine()}. Best to worst at even steps."
     )
     people = [to_person(sample) for sample in spread_of(result_hook.samples)]
@@ -159,7 +159,7 @@ def show(folder: Path, config: Path) -> None:
     """Print what a finished run has to show."""
     result = json.loads((folder / "result.json").read_text())
     print(
-        f"\nPCKh@0.5 {result['PCK']:.1f} after {result['epochs']} epochs, "
+        f"\nPCKh@0.5 {result['PCK']:.1f} after {counted(result['epochs'], 'epoch')}, "
         f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s\n"
         f"  result   {folder / 'result.json'}\n"
         f"  picture  {folder / 'predictions.png'}\n\nNext:"
@@ -215,7 +215,10 @@ def make_plan(cfg: Config, args: argparse.Namespace) -> Plan:
     if newest_whole_checkpoint(args.work_dir) is not None:
         plan = kept or Plan(cfg.train_cfg.max_epochs, cfg.train_cfg.max_epochs)
         note = "; --minutes and --epochs are for a new one, with --again" if asked else ""
-        print(f"Going on with the plan it began with: {plan.epochs} epochs{note}.", flush=True)
+        print(
+            f"Going on with the plan it began with: {counted(plan.epochs, 'epoch')}{note}.",
+            flush=True,
+        )
         return plan
     if kept and not asked:
         return kept

@@ -132,7 +132,7 @@ def test_a_resumed_run_keeps_the_plan_it_began_with(quickstart, finished, monkey
     monkeypatch.setattr(quickstart, "measure", lambda cfg: pytest.fail("measured again"))
     quickstart.main(["--minutes", "9", "--work-dir", str(finished), "--cfg-options", *SMALL])
     said = capsys.readouterr().out
-    assert "the plan it began with: 1 epochs" in said and "--again" in said
+    assert "the plan it began with: 1 epoch;" in said and "--again" in said
     assert json.loads((finished / "result.json").read_text())["epochs"] == 1
 
 

@@ -119,7 +119,7 @@ def test_a_study_that_is_wrong_about_its_config_trains_nothing(tmp_path, before,
 
 def test_a_seed_that_is_named_twice_is_run_once(tmp_path):
     done = run(write_study(tmp_path), "--arms", "sgd", "sgd", "--seeds", "0", "0")
-    assert done.returncode == 0 and "1 runs, 1 missing" in done.stdout, done.stderr
+    assert done.returncode == 0 and "1 run, 1 missing" in done.stdout, done.stderr
     assert list(records(tmp_path / "tiny.py")) == ["sgd-0.json"]
 
 

@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from _counted import counted
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
@@ -161,7 +162,7 @@ def _decorate(
     if len(found) < of:
         bars += f"; {len(found)} of {of} arms"
     axes.annotate(
-        f"{metric}; small dots: {how_many_seeds(found)} seeds; {bars}",
+        f"{metric}; small dots: {counted(how_many_seeds(found), 'seed')}; {bars}",
         (0, 1),
         (0, 14),
         xycoords="axes fraction",

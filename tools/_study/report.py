@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from _counted import counted
+
 from _study.in_short import in_short
 from _study.plot import draw_frontier
 from _study.record import Record, read_records
@@ -98,7 +100,7 @@ def _section(study: Study, records: Sequence[Record], level: int = 2) -> str:
     torches = ", ".join(sorted({record.versions.get("torch", "?") for record in records}))
     hours = sum(record.seconds for record in records) / 3600
     ran = (
-        f"`python tools/study.py run studies/{study.path.name}`: {len(records)} runs of "
+        f"`python tools/study.py run studies/{study.path.name}`: {counted(len(records), 'run')} of "
         f"{study.budget:,.0f} sample passes, {hours:.1f} h in all, a thread each ({devices}; torch "
         f"{torches})."
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from _common import ROOT, check_task
+from _counted import counted
 
 from _study.config import configure
 from _study.record import Record, path_of, read_record, read_records
@@ -122,7 +123,8 @@ def run_study(
             done=[have[arm.name, seed] for arm, seed in asked if (arm.name, seed) in have],
         )
         print(
-            f"{study.name}: {len(asked)} runs, {len(missing)} missing; {progress.remaining()}",
+            f"{study.name}: {counted(len(asked), 'run')}, {len(missing)} missing; "
+            f"{progress.remaining()}",
             flush=True,
         )
         _make(study, missing, workers, work_dir, progress)
