@@ -10,5 +10,5 @@ from studies.shared.cifar10_small import radii
 config = "configs/studies/pose_350_held_out_tuned.py"
 place, chooses = 28, "ρ for `pose_350_tuned`"
 seeds = range(2)
-arms = radii(0.05, 0.2, 0.8)
+arms = radii(0.05, 0.2, 0.8, 1.6)
 references = ["rho_0_2"]
