@@ -8,7 +8,7 @@ from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
 config = "configs/studies/cifar10_held_out_noisy_tuned.py"
-place, chooses = 25, "ρ for `cifar10_noisy`"
+place, chooses, takes = 25, "ρ for `cifar10_noisy`", "rho_0_05"
 seeds = range(2)
 arms = radii(0.025, 0.05, 0.1, 0.2, 0.4)
 references = ["rho_0_05"]

@@ -9,7 +9,7 @@ from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
 config = "configs/studies/cifar10_held_out_tuned.py"
-place, chooses = 21, "ρ for `cifar10_tuned_2500`"
+place, chooses, takes = 21, "ρ for `cifar10_tuned_2500`", "rho_0_1"
 seeds = range(2)
 arms = radii(0.025, 0.05, 0.1, 0.2)
 references = ["rho_0_05"]

@@ -9,7 +9,8 @@ from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import sgd
 
 config = "configs/studies/cifar10_held_out.py"
-place, chooses = 20, "learning rate and weight decay for `cifar10_tuned_2500`"
+place, takes = 20, "of_128_rate_4_decay_4"
+chooses = "learning rate and weight decay for `cifar10_tuned_2500`"
 seeds = range(2)
 arms = {
     "of_128": sgd(128, 0.05),

@@ -8,7 +8,8 @@ from studies.cifar10_small_2500 import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import sgd
 
 config = "configs/studies/cifar10_held_out_noisy.py"
-place, chooses = 24, "learning rate and weight decay for `cifar10_noisy`"
+place, takes = 24, "of_128_rate_8_decay_4"
+chooses = "learning rate and weight decay for `cifar10_noisy`"
 seeds = range(2)
 arms = {
     "of_128": sgd(128, 0.05),

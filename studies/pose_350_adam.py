@@ -10,7 +10,7 @@ from studies.shared.poses import adam
 config = "configs/studies/pose_350_held_out.py"
 samples = 350
 budget = 80 * samples
-place, chooses = 26, "the learning rate for `pose_350_tuned`"
+place, chooses, takes = 26, "the learning rate for `pose_350_tuned`", "rate_4"
 seeds = range(2)
 references = ["rate_1"]
 arms = {"rate_half": adam(0.5)} | {f"rate_{times}": adam(times) for times in (1, 2, 4, 8)}

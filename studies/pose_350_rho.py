@@ -7,7 +7,7 @@ epochs as Adam, at twice the cost; no other arm has its radius chosen.
 from studies.pose_350_adam import budget, config, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
-place, chooses = 27, "ρ for `pose_350`"
+place, chooses, takes = 27, "ρ for `pose_350`", "rho_0_8"
 seeds = range(2)
 arms = radii(0.05, 0.2, 0.8, 1.6)
 references = ["rho_0_05"]

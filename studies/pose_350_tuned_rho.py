@@ -8,7 +8,7 @@ from studies.pose_350_adam import budget, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
 config = "configs/studies/pose_350_held_out_tuned.py"
-place, chooses = 28, "ρ for `pose_350_tuned`"
+place, chooses, takes = 28, "ρ for `pose_350_tuned`", "rho_0_8"
 seeds = range(2)
 arms = radii(0.05, 0.2, 0.8, 1.6)
 references = ["rho_0_2"]

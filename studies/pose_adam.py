@@ -9,7 +9,7 @@ from studies.shared.poses import adam
 config = "configs/studies/pose_held_out.py"
 samples = 1_400
 budget = 16 * samples
-place, chooses = 29, "the learning rate for `pose_lspet`"
+place, chooses, takes = 29, "the learning rate for `pose_lspet`", "rate_1"
 seeds = range(2)
 metric = "PCK"
 references = ["rate_1"]

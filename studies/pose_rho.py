@@ -8,7 +8,7 @@ radius chosen. The paper's, 0.05, raises the loss of this network by no more tha
 from studies.pose_adam import budget, config, metric, samples  # noqa: F401
 from studies.shared.cifar10_small import radii
 
-place, chooses = 30, "ρ for `pose_lspet`"
+place, chooses, takes = 30, "ρ for `pose_lspet`", "rho_0_05"
 seeds = range(2)
 arms = radii(0.05, 0.2, 0.8)
 references = ["rho_0_05"]

@@ -233,6 +233,7 @@ def test_only_one_run_of_a_study_is_at_work(tool, study, fails_with, command):
         ("seeds =", "drawn = ['sams']; seeds =", "drawn of .* names sams, which is no arm"),
         ("seeds =", "place = -1; seeds =", "place of .* whole number of 0 or more, found -1"),
         ("seeds =", "headline = 'sams'; seeds =", "headline of .* names sams, which is no arm"),
+        ("seeds =", "takes = 'sams'; seeds =", "takes of .* names sams, which is no arm"),
         ("seeds =", "chooses = 1; seeds =", "chooses of .* must be a string, found 1"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from _counted import counted
 
+from _study.choice import how_sure
 from _study.in_short import in_short
 from _study.plot import draw_frontier
 from _study.record import Record, read_records
@@ -113,6 +114,7 @@ def _section(study: Study, records: Sequence[Record], level: int = 2) -> str:
         f"![{study.title}]({_picture(study)})",
         table(study),
     ]
+    parts += [how_sure(study, records)] if study.takes else []
     parts += [f"**Found.** {study.found.strip()}"] if study.found else []
     parts += [f"**What it does not say.** {study.limits.strip()}"] if study.limits else []
     return "\n\n".join(parts) + "\n"

@@ -18,8 +18,8 @@
 Optional: ``rho`` (radius at which sharpness is measured, 0.05); for the report ``found`` and
 ``limits`` (texts, written when the records are there), ``headline`` (the arm that the study is
 about), ``drawn`` (arms of the picture, where all would be too many), ``place`` (a number: the
-report begins with the lowest) and ``chooses`` (of a study that is made to choose a setting: which,
-and for what).
+report begins with the lowest) and, of a study that is made to choose a setting, ``chooses`` (which,
+and for what) and ``takes`` (the arm that it chose).
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class Study:
     drawn: list[str] = field(default_factory=list)
     place: int | None = None
     chooses: str = ""
+    takes: str = ""
     title: str = ""
     text: str = ""
 
@@ -147,7 +148,7 @@ def load_study(path: str | Path) -> Study:
     missing = [name for name in _REQUIRED if name not in said]
     if missing:
         raise AusamError(f"study {path} does not say {', '.join(missing)}")
-    for name in ("config", "metric", "found", "limits", "headline", "chooses"):
+    for name in ("config", "metric", "found", "limits", "headline", "chooses", "takes"):
         check_text(f"{name} of {path}", said.get(name, ""))
     samples = whole(f"samples of {path}", said["samples"], least=1)
     for name in ("budget", "rho"):
@@ -158,13 +159,14 @@ def load_study(path: str | Path) -> Study:
     arms = {name: _arm(path, name, settings) for name, settings in said["arms"].items()}
     references = names_of(f"references of {path}", said["references"])
     drawn = names_of(f"drawn of {path}", said.get("drawn", []))
-    headline = [said["headline"]] if said.get("headline") else []
-    for what, names in dict(references=references, drawn=drawn, headline=headline).items():
+    named = dict(references=references, drawn=drawn)
+    named |= {what: [said[what]] for what in ("headline", "takes") if said.get(what)}
+    for what, names in named.items():
         unknown = [str(name) for name in names if name not in arms]
         if unknown:
             raise AusamError(f"{what} of {path} names {', '.join(unknown)}, which is no arm of it")
     title, _, text = (said.get("__doc__") or path.stem).strip().partition("\n")
-    taken_over = ("rho", "found", "limits", "headline", "chooses")
+    taken_over = ("rho", "found", "limits", "headline", "chooses", "takes")
     optional = {k: said[k] for k in taken_over if k in said}
     if "place" in said:
         optional["place"] = whole(f"place of {path}", said["place"])

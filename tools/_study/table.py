@@ -85,7 +85,8 @@ def shown(found: Estimate | None, runs: int) -> str:
     where that is not ``runs``."""
     if found is None:
         return "–"
-    text = f"{found.mean:+.2f}".replace("-", "−")
+    mean = round(found.mean, 2) + 0.0  # no "−0.00"
+    text = f"{mean:+.2f}".replace("-", "−")
     if found.n > 1:
         text += f" ± {found.half:.2f}"
     if found.n != runs:
