@@ -9,14 +9,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from _common import ROOT, check_task
 from _counted import counted
 
 from _study.config import configure
-from _study.record import Record, path_of, read_record, read_records
+from _study.progress import Progress
+from _study.record import path_of, read_record, read_records
 from _study.study import Arm, Study
 from ausam_core.errors import AusamError
 
@@ -55,42 +56,6 @@ class _Job:
     seed: int
     process: subprocess.Popen
     log: Path
-
-
-@dataclass
-class Progress:
-    """How far a study is, and how long the rest will take.
-
-    Attributes:
-        total: runs that are asked for.
-        planned: sample passes of each run that is still missing.
-        workers: how many runs are made at a time.
-        done: records that there are.
-    """
-
-    total: int
-    planned: dict[tuple[str, int], float]
-    workers: int
-    done: list[Record] = field(default_factory=list)
-
-    def line(self, record: Record) -> str:
-        """What is printed when a run has ended."""
-        self.done.append(record)
-        self.planned.pop((record.arm, record.seed), None)
-        return (
-            f"{len(self.done)}/{self.total}  {record.arm} seed {record.seed}: {record.score:.2f}, "
-            f"{record.epochs} epochs, {record.seconds:.0f} s; {self.remaining()}"
-        )
-
-    def remaining(self) -> str:
-        """Time to the end, by what a pass took so far."""
-        if not self.planned:
-            return "done"
-        if not self.done:
-            return "time to the end not known yet"
-        a_pass = sum(r.seconds for r in self.done) / sum(r.passes for r in self.done)
-        minutes = a_pass * sum(self.planned.values()) / self.workers / 60
-        return f"about {minutes / 60:.1f} h to go" if minutes > 90 else f"{minutes:.0f} min to go"
 
 
 def run_study(
@@ -141,7 +106,9 @@ def _make(
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                running.append(_start(study, *waiting.pop(0), work_dir))
+                job = _start(study, *waiting.pop(0), work_dir)
+                running.append(job)
+                progress.begin(job.arm.name, job.seed)
             time.sleep(_POLL)
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
@@ -154,6 +121,7 @@ def _make(
                         f"{_last_line(job.log)}; no other run is made (the whole log is {job.log})"
                     )
                 failed.append(job)
+                progress.drop(job.arm.name, job.seed)
                 print(f"{job.arm.name} seed {job.seed} failed: {_last_line(job.log)}", flush=True)
     finally:
         for job in running:
