@@ -11,5 +11,5 @@ from studies.shared.cifar10_small import radii
 config = "configs/studies/cifar10_held_out_1000.py"
 place, chooses, takes = 23, "ρ for `cifar10_small_1000`", "rho_0_05"
 seeds = range(2)
-arms = radii(0.05, 0.1, 0.2)
+arms = radii(0.025, 0.05, 0.1, 0.2)
 references = ["rho_0_1"]

@@ -22,6 +22,7 @@ arms = {
     "of_128_rate_2_decay_4": sgd(128, 0.1, 4e-3),
     "of_128_rate_4_decay_4": sgd(128, 0.2, 4e-3),
     "of_128_rate_2_decay_16": sgd(128, 0.1, 1.6e-2),
+    "of_256_rate_8_decay_4": sgd(256, 0.4, 4e-3),
     "of_64": sgd(64, 0.05),
     "of_64_rate_2": sgd(64, 0.1),
     "of_32": sgd(32, 0.05),

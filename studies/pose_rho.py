@@ -10,7 +10,7 @@ from studies.shared.cifar10_small import radii
 
 place, chooses, takes = 30, "ρ for `pose_lspet`", "rho_0_05"
 seeds = range(2)
-arms = radii(0.05, 0.2, 0.8)
+arms = radii(0.0125, 0.05, 0.2, 0.8)
 references = ["rho_0_05"]
 
 found = """

@@ -155,7 +155,7 @@ def _decorate(
         lines, ("center",) if len(lines) == 1 else ("right", "left"), strict=False
     ):
         _line(axes, study.arms[name], cost[name], _mean(found[name]), side)
-    axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=30)
+    axes.set_title(study.title, loc="left", color=_TEXT, size=13, weight="bold", pad=36)
     reference = f"difference to {study.arms[base].label}, paired by seed" if base else "mean"
     metric = _METRICS.get(study.metric, study.metric)
     bars = f"bars (three or more): 95 % interval of the {reference}"
@@ -164,7 +164,7 @@ def _decorate(
     axes.annotate(
         f"{metric}; small dots: {counted(how_many_seeds(found), 'seed')}; {bars}",
         (0, 1),
-        (0, 14),
+        (0, 20),
         xycoords="axes fraction",
         textcoords="offset points",
         color=_MUTED,
@@ -185,17 +185,29 @@ def _band(axes: Axes, times: float, rows: list[float]) -> None:
     axes.axhspan(min(rows) - 0.5, max(rows) + 0.5, color=_BAND, zorder=0, lw=0)
     title = "at equal cost" if times == 1 else f"at {times:g} times the cost"
     where = dict(transform=axes.get_yaxis_transform(), va="center")
-    axes.text(0, max(rows) + 0.78, title, color=_MUTED, size=9.5, style="italic", **where)
+    style = dict(color=_MUTED, size=9.5, style="italic")
+    # On white, where a line of a reference passes.
+    style["bbox"] = dict(facecolor="white", lw=0, pad=1.5)
+    axes.text(0, max(rows) + 0.78, title, **style, **where)
 
 
 def _line(axes: Axes, arm: Arm, cost: float, mean: float, side: str) -> None:
     """What an arm reaches, through all rows; its name stands on one side of the line."""
     colour = _KINDS[_kind(arm)]
-    axes.axvline(
-        mean, color=colour, lw=1, ls=(0, (4, 3)), zorder=1, ymax=1 - 0.45 / abs(axes.get_ylim()[0])
-    )
+    axes.axvline(mean, color=colour, lw=1, ls=(0, (4, 3)), zorder=1)
     label = arm.label if cost == 1 else f"{arm.label} (cost × {cost:g})"
-    axes.text(mean, -0.12, label, color=colour, size=8.5, ha=side, va="top")
+    # Above the rows, where no title of a band is.
+    axes.annotate(
+        label,
+        (mean, 1),
+        (0, 2),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        color=colour,
+        size=8.5,
+        ha=side,
+        va="bottom",
+    )
 
 
 _METRICS = {"accuracy/top1": "top-1 accuracy, %", "PCK": "PCKh@0.5, %"}
