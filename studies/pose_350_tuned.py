@@ -9,7 +9,7 @@ from studies.shared.poses import arms_at
 
 config = "configs/studies/pose_350_tuned.py"
 place, headline = 3, "late_sam"
-seeds = range(5)
+seeds = range(10)
 arms = arms_at(0.8)
 
 found = """

@@ -1,0 +1,19 @@
+"""Which learning rate suits SAM late in the run, for poses of 350 persons?
+
+As `pose_350_adam`, with SAM in the last quarter at Adam's cost: a method may want another rate than
+its base optimizer, and each gets its own. ρ as found by `pose_350_rho` and `pose_350_tuned_rho`.
+"""
+
+from studies.pose_350_adam import budget, config, metric, samples  # noqa: F401
+from studies.shared.poses import adam, arms_at
+
+place, chooses = 31, "the learning rate of late SAM for `pose_350_tuned`"
+seeds = range(2)
+references = ["rate_1"]
+late_sam = arms_at(0.8)["late_sam"]
+arms = {
+    f"rate_{times}": dict(
+        late_sam, label=f"SAM, last quarter, rate {times * 6e-3:g}", options=adam(times)["options"]
+    )
+    for times in (1, 2, 4)
+}
