@@ -7,7 +7,7 @@ takes that.
 """
 
 from studies.pose_lspet import metric, references  # noqa: F401
-from studies.shared.poses import adam, arms_at
+from studies.shared.poses import arms_at, rate
 
 config = "configs/studies/pose_350.py"
 samples = 350
@@ -15,13 +15,11 @@ budget = 80 * samples
 place, headline = 7, "late_sam"
 seeds = range(5)
 
-TWICE = adam(2)["options"]
-
 arms = arms_at(0.8)
-# A higher rate may suit Adam better (`pose_350_adam`).
-arms["adam_rate_2"] = dict(label="Adam, twice the rate", options=TWICE)
+# A higher rate suits Adam better (`pose_350_adam`).
+arms["adam_rate_2"] = dict(label="Adam, twice the rate", options=rate(2))
 arms["late_sam_rate_2"] = dict(
-    arms["late_sam"], label="SAM, last quarter, twice the rate", options=TWICE
+    arms["late_sam"], label="SAM, last quarter, twice the rate", options=rate(2)
 )
 
 found = """

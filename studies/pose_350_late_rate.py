@@ -5,7 +5,7 @@ its base optimizer, and each gets its own. ρ as found by `pose_350_rho` and `po
 """
 
 from studies.pose_350_adam import budget, config, metric, samples  # noqa: F401
-from studies.shared.poses import adam, arms_at
+from studies.shared.poses import arms_at, rate
 
 place, takes = 31, "rate_2"
 chooses = "the learning rate of late SAM for `pose_350_tuned`"
@@ -14,7 +14,7 @@ references = ["rate_1"]
 late_sam = arms_at(0.8)["late_sam"]
 arms = {
     f"rate_{times}": dict(
-        late_sam, label=f"SAM, last quarter, rate {times * 6e-3:g}", options=adam(times)["options"]
+        late_sam, label=f"SAM, last quarter, rate {times * 6e-3:g}", options=rate(times)
     )
     for times in (1, 2, 4)
 }

@@ -6,17 +6,16 @@ other arms take it over but those that have "own rate", which is late SAM's best
 """
 
 from studies.pose_350 import budget, metric, references, samples  # noqa: F401
-from studies.shared.poses import adam, arms_at
+from studies.shared.poses import arms_at, rate
 
 config = "configs/studies/pose_350_tuned.py"
 place, headline = 3, "late_sam_own"
 seeds = range(10)
 arms = arms_at(0.8)
 # SAM late in the run at its own best rate (`pose_350_late_rate`) instead of Adam's.
-OWN = adam(2)["options"]
 for name in ("late_sam", "late_random", "late_ausam"):
     label = f"{arms[name]['label']}, own rate"
-    arms[f"{name}_own"] = dict(arms[name], label=label, options=OWN)
+    arms[f"{name}_own"] = dict(arms[name], label=label, options=rate(2))
 
 found = """
 **Yes, at a rate of its own.** SAM in the last quarter of the run, at Adam's cost, is 1.4 ± 0.7

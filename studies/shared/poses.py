@@ -8,12 +8,14 @@ HALF = dict(type="UniformSelection", alpha=0.5)
 AUSAM = dict(type="GradientNormSelection", alpha=0.5, s_min=0.1, s_max=1.0)
 
 
+def rate(times: float) -> dict[str, float]:
+    """The options of an arm at `times` the rate of 0.006."""
+    return {"optim_wrapper.optimizer.lr": times * 6e-3}
+
+
 def adam(times: float) -> dict[str, Any]:
     """An arm of Adam at `times` the rate of 0.006."""
-    return dict(
-        label=f"Adam, rate {times * 6e-3:g}",
-        options={"optim_wrapper.optimizer.lr": times * 6e-3},
-    )
+    return dict(label=f"Adam, rate {times * 6e-3:g}", options=rate(times))
 
 
 def arms_at(rho: float) -> dict[str, dict[str, Any]]:

@@ -81,7 +81,7 @@ def test_the_choice_is_used_by_the_study_it_was_made_for(name):
 
 
 @pytest.mark.parametrize("name", CHOOSING)
-def test_the_choice_has_two_seeds_and_nothing_is_above_it_by_more_than_their_scatter(name):
+def test_the_choice_has_two_seeds_and_nothing_is_a_tenth_of_a_point_above_it(name):
     study = STUDIES[name]
     arms = by_arm(read_records(study))
     ours = arms[study.takes]

@@ -23,11 +23,11 @@ def how_sure(study: Study, records: Sequence[Record]) -> str:
     nothing was tried. Both are read from the arms and records, so that no text can forget them.
 
     Args:
-        study: one that says what it ``takes``.
+        study: the study.
         records: its records.
 
     Returns:
-        A paragraph; empty where the arm that was taken has no record.
+        A paragraph; empty where nothing was taken, or the arm that was has no record.
     """
     arms = by_arm(records)
     ours = arms.pop(study.takes, None)

@@ -184,11 +184,10 @@ def _band(axes: Axes, times: float, rows: list[float]) -> None:
     """The ground of the rows that cost the same, and its title."""
     axes.axhspan(min(rows) - 0.5, max(rows) + 0.5, color=_BAND, zorder=0, lw=0)
     title = "at equal cost" if times == 1 else f"at {times:g} times the cost"
-    where = dict(transform=axes.get_yaxis_transform(), va="center")
-    style = dict(color=_MUTED, size=9.5, style="italic")
-    # On white, where a line of a reference passes.
-    style["bbox"] = dict(facecolor="white", lw=0, pad=1.5)
-    axes.text(0, max(rows) + 0.78, title, **style, **where)
+    style = dict(color=_MUTED, size=9.5, style="italic", va="center")
+    white = dict(facecolor="white", lw=0, pad=1.5)  # where a line of a reference passes
+    where = axes.get_yaxis_transform()
+    axes.text(0, max(rows) + 0.78, title, transform=where, bbox=white, **style)
 
 
 def _line(axes: Axes, arm: Arm, cost: float, mean: float, side: str) -> None:

@@ -33,7 +33,7 @@ class Progress:
         self._begun[arm, seed] = self.now()
 
     def drop(self, arm: str, seed: int) -> None:
-        """A run will leave no record: it is not waited for any more."""
+        """A run is not waited for any more: it has ended, with a record or without."""
         self.planned.pop((arm, seed), None)
 
     def line(self, record: Record) -> str:

@@ -116,7 +116,8 @@ def _section(study: Study, records: Sequence[Record], level: int = 2) -> str:
         f"![{study.title}]({_picture(study)})",
         table(study),
     ]
-    parts += [how_sure(study, records)] if study.takes else []
+    sure = how_sure(study, records)
+    parts += [sure] if sure else []
     parts += [f"**Found.** {study.found.strip()}"] if study.found else []
     parts += [f"**What it does not say.** {study.limits.strip()}"] if study.limits else []
     return "\n\n".join(parts) + "\n"
